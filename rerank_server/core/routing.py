@@ -1,0 +1,245 @@
+"""Which version a request asked for, and which live instances may answer it, in order."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+
+class FallbackReason(StrEnum):
+    """Why a request was answered by another version than the one asked for."""
+
+    UNKNOWN_VERSION = "unknown_version"
+    DISABLED = "disabled"
+    STARTING = "starting"
+    BACKOFF = "backoff"
+    FAILED = "failed"
+    DRAINING = "draining"
+    LOST = "lost"
+    HUNG = "hung"
+    GPU_MEMORY = "gpu_memory"
+    GPU_ERROR = "gpu_error"
+
+
+ChosenBy = Literal["path", "header", "body", "default"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One live worker process and the Unix socket it listens on."""
+
+    instance: str
+    socket: str
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRoute:
+    """How one configured version may be reached now."""
+
+    name: str
+    endpoint: str
+    description: str
+    enabled: bool
+    targets: tuple[Target, ...]
+    absent: FallbackReason | None
+    """Why there is no target; None while there is one."""
+    fallback: tuple[str, ...]
+    """Names to walk after this version, in order, complete (default and last resort included)."""
+    degraded: FallbackReason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one request may take; changed by a reload without a new gateway."""
+
+    request_timeout_s: float
+    max_body_bytes: int
+    max_docs: int
+    body_timeout_s: float
+    keep_alive_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class RoutesTable:
+    """All that a gateway process needs to route a request; published as routes.json."""
+
+    generation: int
+    """Config generation this table stands for."""
+    gateway_generation: int
+    default: str
+    last_resort: str | None
+    versions: Mapping[str, VersionRoute]
+    """Every configured version, in config order."""
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The version a request starts at, and why it is not the one asked for, if so."""
+
+    version: str
+    by: ChosenBy
+    asked: str
+    """The configured version asked for, or "unknown": never a client's text."""
+    reason: FallbackReason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One stop of a request's walk."""
+
+    version: str
+    target: Target
+
+
+def choose(
+    table: RoutesTable,
+    *,
+    path_version: str | None = None,
+    header: str | None = None,
+    model: str | None = None,
+) -> Choice:
+    """Choose the version to start at: path, then header, then the body's `model`, then default.
+
+    A header or `model` that names no enabled version silently means the default and carries the
+    reason. `path_version` must be a configured name; disabled or not, its own walk is taken.
+    """
+    if path_version is not None:
+        return Choice(path_version, "path", path_version)
+    by: ChosenBy
+    for by, name in (("header", header), ("body", model)):
+        if not name:
+            continue
+        route = table.versions.get(name)
+        if route is None:
+            return Choice(table.default, by, "unknown", FallbackReason.UNKNOWN_VERSION)
+        if not route.enabled:
+            return Choice(table.default, by, name, FallbackReason.DISABLED)
+        return Choice(name, by, name)
+    return Choice(table.default, "default", table.default)
+
+
+def candidates(table: RoutesTable, version: str) -> Iterator[Candidate]:
+    """Yield the live instances that may answer for `version`, best first, each once."""
+    seen: set[str] = set()
+    route = table.versions[version]
+    for name in (version, *route.fallback):
+        stop = table.versions.get(name)
+        if stop is None or (not stop.enabled and name != version):
+            continue
+        for target in stop.targets:
+            if target.instance not in seen:
+                seen.add(target.instance)
+                yield Candidate(name, target)
+
+
+def absence(table: RoutesTable, choice: Choice) -> FallbackReason | None:
+    """Return why the chosen version itself cannot answer now, or why it was not asked."""
+    return choice.reason or table.versions[choice.version].absent
+
+
+def answers(table: RoutesTable, version: str | None = None, *, strict: bool = False) -> bool:
+    """Tell whether a request for `version` (None: the default) would be answered now."""
+    name = table.default if version is None else version
+    if name not in table.versions:
+        return False
+    if strict:
+        return bool(table.versions[name].targets)
+    return next(candidates(table, name), None) is not None
+
+
+def nearest(name: str, known: list[str]) -> str | None:
+    """Return the known name most like `name`, or None when none is near."""
+    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.6)), None)
+
+
+def fallback_chain(
+    name: str, own: Mapping[str, str | None], default: str, last_resort: str | None
+) -> tuple[str, ...]:
+    """Resolve the names a request for `name` walks after it.
+
+    `own` maps each configured version to its `fallback` key: a name, "none" (no foreign answer
+    at all) or None (the default, then the last resort). A chain that ends in "none" ends there.
+    """
+    chain: list[str] = []
+    step = name
+    while True:
+        following = own.get(step)
+        if following == "none":
+            return tuple(chain)
+        if following is None:
+            break
+        if following == name or following in chain:
+            break
+        chain.append(following)
+        step = following
+    for extra in (default, last_resort):
+        if extra is not None and extra != name and extra not in chain:
+            chain.append(extra)
+    return tuple(chain)
+
+
+def to_json(table: RoutesTable) -> dict[str, object]:
+    """Return the table as the JSON object of routes.json."""
+    return {
+        "schema": 1,
+        "generation": table.generation,
+        "gateway": {"generation": table.gateway_generation},
+        "default": table.default,
+        "last_resort": table.last_resort,
+        "limits": {name: getattr(table.limits, name) for name in Limits.__slots__},
+        "versions": {
+            route.name: {
+                "endpoint": route.endpoint,
+                "description": route.description,
+                "enabled": route.enabled,
+                "targets": [{"instance": t.instance, "socket": t.socket} for t in route.targets],
+                "absent": route.absent,
+                "fallback": list(route.fallback),
+                "degraded": route.degraded,
+            }
+            for route in table.versions.values()
+        },
+    }
+
+
+def from_json(obj: Mapping[str, object]) -> RoutesTable:
+    """Read a table from the JSON object of routes.json.
+
+    Raises:
+        KeyError, TypeError, ValueError: the object is not one that `to_json` made.
+    """
+    limits = obj["limits"]
+    gateway = obj["gateway"]
+    versions = obj["versions"]
+    if not (isinstance(limits, dict) and isinstance(gateway, dict) and isinstance(versions, dict)):
+        raise TypeError("routes.json: limits, gateway and versions must be objects")
+    last_resort = obj["last_resort"]
+    return RoutesTable(
+        generation=int(str(obj["generation"])),
+        gateway_generation=int(gateway["generation"]),
+        default=str(obj["default"]),
+        last_resort=None if last_resort is None else str(last_resort),
+        versions={str(name): _route(str(name), route) for name, route in versions.items()},
+        limits=Limits(**limits),
+    )
+
+
+def _route(name: str, obj: Mapping[str, object]) -> VersionRoute:
+    targets, fallback = obj["targets"], obj["fallback"]
+    if not (isinstance(targets, list) and isinstance(fallback, list)):
+        raise TypeError(f"routes.json: {name}: targets and fallback must be lists")
+    absent, degraded = obj["absent"], obj["degraded"]
+    return VersionRoute(
+        name=name,
+        endpoint=str(obj["endpoint"]),
+        description=str(obj["description"]),
+        enabled=bool(obj["enabled"]),
+        targets=tuple(Target(str(t["instance"]), str(t["socket"])) for t in targets),
+        absent=None if absent is None else FallbackReason(str(absent)),
+        fallback=tuple(str(item) for item in fallback),
+        degraded=None if degraded is None else FallbackReason(str(degraded)),
+    )
