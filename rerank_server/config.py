@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os.path
+import re
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-VERSION_NAME = r"^v\d+(\.\d+)?(-[a-z0-9]+([._-][a-z0-9]+)*)?$"
+from rerank_server.errors import ConfigError
+
+VERSION_NAME = r"^v[0-9]+(\.[0-9]+)?(-[a-z0-9]+([._-][a-z0-9]+)*)?$"
 NONE = "none"
 """The word that switches a fallback off."""
 
@@ -88,3 +94,57 @@ class Config(_Section):
     models_dir: str = "."
     last_resort: str | None = None
     server: ServerConfig = ServerConfig()
+
+    def endpoint_of(self, name: str) -> str:
+        """Return the path prefix under which the version `name` answers."""
+        return self.versions[name].endpoint or f"/rerank/{name}"
+
+    def source_of(self, name: str) -> str:
+        """Return the name of the directory whose files the version `name` runs."""
+        return self.versions[name].source or name
+
+    def inference_of(self, name: str) -> InferenceConfig:
+        """Return the inference parameters of the version `name`: its own over the shared ones."""
+        version = self.versions[name]
+        own = {key: getattr(version, key) for key in InferenceConfig.model_fields}
+        return self.global_config.model_copy(
+            update={key: value for key, value in own.items() if value is not None}
+        )
+
+    def effective_last_resort(self) -> str | None:
+        """Return the version asked when all else fails, or None.
+
+        Unless configured it is the first enabled version named `v1` or `v1-...`.
+        """
+        if self.last_resort is not None:
+            return None if self.last_resort == NONE else self.last_resort
+        first = (
+            name
+            for name, version in self.versions.items()
+            if version.enabled and (name == "v1" or name.startswith("v1-"))
+        )
+        return next(first, None)
+
+    def models_path(self, config_directory: Path) -> Path:
+        """Return the directory that holds the version directories; touches no file.
+
+        `config_directory` is the absolute, link-free directory of the config file.
+        """
+        return Path(os.path.normpath(config_directory / self.models_dir))
+
+
+def is_version_name(name: str) -> bool:
+    """Tell whether `name` follows the rule for version names and their directories."""
+    return len(name) <= 63 and re.fullmatch(VERSION_NAME, name) is not None
+
+
+def parse(text: str, *, path: str) -> Config:
+    """Read and check the text of a config file; `path` only names it in messages.
+
+    Raises:
+        ConfigError: with every problem found, each `path:line: key: what is wrong`.
+    """
+    try:
+        return Config.model_validate(yaml.safe_load(text))
+    except (yaml.YAMLError, ValidationError) as error:
+        raise ConfigError(f"{path}: {error}") from error
