@@ -63,6 +63,18 @@ class ListenError(RerankServerError):
     code = "listen_failed"
 
 
+class RunDirError(RerankServerError):
+    """The run or state directory cannot be used."""
+
+    code = "run_dir"
+
+
+class NoAnswerError(RerankServerError):
+    """The server did not answer in time; it goes on. See: rerank-server status."""
+
+    code = "no_answer"
+
+
 class CatalogError(RerankServerError):
     """A version's files could not be fetched or laid out."""
 
