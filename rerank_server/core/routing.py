@@ -74,6 +74,8 @@ class RoutesTable:
     versions: Mapping[str, VersionRoute]
     """Every configured version, in config order."""
     limits: Limits
+    is_stopping: bool = False
+    """The server shuts down: requests are still answered, but `/ready` says no."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,7 @@ def absence(table: RoutesTable, choice: Choice) -> FallbackReason | None:
 def answers(table: RoutesTable, version: str | None = None, *, strict: bool = False) -> bool:
     """Tell whether a request for `version` (None: the default) would be answered now."""
     name = table.default if version is None else version
-    if name not in table.versions:
+    if table.is_stopping or name not in table.versions:
         return False
     if strict:
         return bool(table.versions[name].targets)
@@ -190,6 +192,7 @@ def to_json(table: RoutesTable) -> dict[str, object]:
         "gateway": {"generation": table.gateway_generation},
         "default": table.default,
         "last_resort": table.last_resort,
+        "stopping": table.is_stopping,
         "limits": {name: getattr(table.limits, name) for name in Limits.__slots__},
         "versions": {
             route.name: {
@@ -225,6 +228,7 @@ def from_json(obj: Mapping[str, object]) -> RoutesTable:
         last_resort=None if last_resort is None else str(last_resort),
         versions={str(name): _route(str(name), route) for name, route in versions.items()},
         limits=Limits(**limits),
+        is_stopping=bool(obj.get("stopping", False)),
     )
 
 

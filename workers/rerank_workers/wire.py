@@ -38,6 +38,6 @@ CODE_DEADLINE = "deadline_exceeded"  # 504
 CODE_BAD_REQUEST = "invalid_request"  # 400
 
 # Log-bucketed histogram of model time: bucket i holds seconds in [MIN*G**i, MIN*G**(i+1)).
-HISTOGRAM_MIN_S = 1e-4
-HISTOGRAM_GROWTH = 1.1
+HISTOGRAM_MIN_S: float = 1e-4
+HISTOGRAM_GROWTH: float = 1.1
 HISTOGRAM_BUCKETS = 160  # up to about 420 s; the last bucket holds everything longer

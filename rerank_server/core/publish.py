@@ -1,0 +1,208 @@
+"""What the supervisor makes public: the routes table and the state object, from the fleet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from rerank_server.core.routing import (
+    FallbackReason,
+    Limits,
+    RoutesTable,
+    Target,
+    VersionRoute,
+    fallback_chain,
+)
+from rerank_server.core.stats import VersionStats
+from rerank_server.core.types import Fleet, Instance, Slot, State, Wanted, WantedVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one process used at its last beat."""
+
+    queued_pairs: int = 0
+    memory_bytes: int = 0
+    gpu_memory_bytes: int = 0
+
+
+def routes(
+    wanted: Wanted, fleet: Fleet, limits: Limits, gateway_generation: int, socket_dir: str
+) -> RoutesTable:
+    """Return the table the gateway routes by, as of this fleet."""
+    default = fleet.default or wanted.default
+    own = {name: version.fallback for name, version in wanted.versions.items()}
+    versions = {
+        name: VersionRoute(
+            name=name,
+            endpoint=version.endpoint,
+            description=version.description,
+            enabled=version.enabled,
+            targets=_targets(wanted, fleet.slot(name), socket_dir),
+            absent=absent(version, fleet.slot(name)),
+            fallback=fallback_chain(name, own, default, wanted.last_resort),
+        )
+        for name, version in wanted.versions.items()
+    }
+    if default and default not in versions:  # taken out of the config, but nothing replaces it yet
+        versions[default] = VersionRoute(
+            name=default,
+            endpoint=f"/rerank/{default}",
+            description="",
+            enabled=True,
+            targets=_targets(wanted, fleet.slot(default), socket_dir),
+            absent=None,
+            fallback=(),
+        )
+    return RoutesTable(
+        generation=wanted.generation,
+        gateway_generation=gateway_generation,
+        default=default,
+        last_resort=wanted.last_resort,
+        versions=MappingProxyType(versions),
+        limits=limits,
+    )
+
+
+def absent(version: WantedVersion, slot: Slot) -> FallbackReason | None:
+    """Return why the version has no process that answers, or None when it has one."""
+    states = {i.state for i in slot.instances}
+    if State.RUNNING in states:
+        return None
+    if any(i.doom is not None and i.doom.startswith("hung") for i in slot.instances):
+        return FallbackReason.HUNG
+    if State.STARTING in states:
+        return FallbackReason.STARTING
+    if State.DRAINING in states:
+        return FallbackReason.DRAINING
+    if not version.enabled:
+        return FallbackReason.DISABLED
+    if version.problem is not None:
+        return FallbackReason.FAILED
+    failure = slot.failure
+    if failure is not None and failure.spec == version.spec:
+        return FallbackReason.FAILED if failure.retry_at is None else FallbackReason.BACKOFF
+    return FallbackReason.STARTING
+
+
+def _targets(wanted: Wanted, slot: Slot, socket_dir: str) -> tuple[Target, ...]:
+    """Return the running instances, those of the wanted spec alone when there is one."""
+    running = [i for i in slot.instances if i.state is State.RUNNING]
+    spec = wanted.spec(slot.version)
+    current = [i for i in running if i.spec == spec]
+    return tuple(Target(i.id, socket_path(socket_dir, i.id)) for i in current or running)
+
+
+def socket_path(socket_dir: str, instance_id: str) -> str:
+    """Return where the instance listens."""
+    return f"{socket_dir}/{instance_id}.sock"
+
+
+# --- state.json ---------------------------------------------------------------------------------
+
+
+def version_state(
+    version: WantedVersion,
+    slot: Slot,
+    stats: VersionStats,
+    usage: Mapping[str, Usage],
+    now: float,
+    *,
+    is_default: bool,
+) -> dict[str, object]:
+    """Return one version's entry of state.json."""
+    shown = _shown(version, slot)
+    state, reason = _state_of(version, slot)
+    failure = slot.failure
+    current = failure if failure is not None and failure.spec == version.spec else None
+    retry_at = current.retry_at if current is not None else None
+    spec = shown.spec if shown is not None else version.spec
+    quantiles = stats.quantiles(now)
+    return {
+        "name": version.name,
+        "enabled": version.enabled,
+        "state": state,
+        "reason": reason,
+        "default": is_default,
+        "endpoint": version.endpoint,
+        "description": version.description,
+        "source": version.source,
+        "device": spec.device if spec is not None else None,
+        "degraded": None,
+        "restarts": slot.restarts,
+        "attempt": current.attempt if current is not None else 0,
+        "retry_in_s": max(0.0, retry_at - now) if retry_at is not None else None,
+        "model": spec.model if spec is not None else None,
+        "info": dict(shown.info) if shown is not None else {},
+        "settings": {
+            name: getattr(spec, name)
+            for name in ("batch_size", "max_length", "use_fp16", "max_batch_tokens")
+        }
+        if spec is not None
+        else {},
+        "totals": {
+            "requests": stats.totals.requests,
+            "pairs": stats.totals.pairs,
+            "tokens": stats.totals.tokens,
+            "errors": stats.totals.errors,
+        },
+        "queue": {
+            "in_flight": sum(i.in_flight for i in slot.instances),
+            "queued_pairs": sum(usage.get(i.id, Usage()).queued_pairs for i in slot.instances),
+        },
+        "duration": {
+            "count": stats.totals.duration_count,
+            "sum_s": stats.totals.duration_sum_s,
+            **{f"p{q * 100:g}": value for q, value in quantiles.items()},
+        },
+        "instances": [
+            _instance_state(i, usage.get(i.id, Usage()), now, is_shown=i is shown)
+            for i in slot.instances
+        ],
+    }
+
+
+def _instance_state(i: Instance, usage: Usage, now: float, *, is_shown: bool) -> dict[str, object]:
+    return {
+        "id": i.id,
+        "pid": i.pid,
+        "state": i.state,
+        "device": i.spec.device,
+        "age_s": now - i.since,
+        "uptime_s": now - i.spawned_at,
+        "in_flight": i.in_flight,
+        "memory_bytes": usage.memory_bytes,
+        "gpu_memory_bytes": usage.gpu_memory_bytes,
+        "replacing": i.state is State.STARTING and not is_shown,
+    }
+
+
+def _shown(version: WantedVersion, slot: Slot) -> Instance | None:
+    """Return the instance a person means by "the version": the one that serves, if any."""
+    order = [State.RUNNING, State.STARTING, State.DRAINING, State.STOPPING]
+    ranked = sorted(
+        slot.instances, key=lambda i: (order.index(i.state), i.spec != version.spec, i.spawned_at)
+    )
+    return ranked[0] if ranked else None
+
+
+def _state_of(version: WantedVersion, slot: Slot) -> tuple[str, str | None]:
+    """Return the version's state as people read it, and the reason where there is one."""
+    shown = _shown(version, slot)
+    failure = slot.failure
+    reason: str | None = None
+    if version.problem is not None:
+        reason = version.problem
+    elif failure is not None and failure.spec == version.spec:
+        reason = failure.reason
+    if shown is not None and shown.state in (State.RUNNING, State.STARTING):
+        return shown.state, reason
+    if version.enabled and reason is not None and (shown is None or shown.doom is not None):
+        waits = failure is not None and failure.retry_at is not None and version.problem is None
+        return ("BACKOFF" if waits else "FAILED"), reason
+    if shown is not None:
+        return shown.state, shown.doom
+    if not version.enabled:
+        return "DISABLED", None
+    return "STARTING", None

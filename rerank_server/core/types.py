@@ -1,0 +1,303 @@
+"""The nouns of the control plane: what is wanted, what runs, and what it runs on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Literal
+
+Replace = Literal["auto", "overlap", "stop_first"]
+
+
+class State(StrEnum):
+    """Life of one worker process."""
+
+    STARTING = "STARTING"
+    RUNNING = "RUNNING"
+    DRAINING = "DRAINING"
+    STOPPING = "STOPPING"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSpec:
+    """All that a worker process depends on: a process restarts only when this changed."""
+
+    version: str
+    directory: str
+    """The version's (or its source's) directory, absolute."""
+    fingerprint: str
+    """Digest over path, size and mtime of the files in it."""
+    python: str
+    model: str = "model"
+    device: str = "cpu"
+    batch_size: int = 16
+    max_length: int = 512
+    max_batch_tokens: int = 8192
+    use_fp16: bool = True
+    threads: int | None = None
+    max_queued_pairs: int = 20_000
+    clean: bool = False
+    env: tuple[tuple[str, str], ...] = ()
+    epoch: int = 0
+    """Counts the restarts asked for by hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class WantedVersion:
+    """One configured version: its spec when enabled, and the policy around it."""
+
+    name: str
+    enabled: bool
+    endpoint: str
+    description: str
+    source: str
+    fallback: str | None
+    spec: WorkerSpec | None
+    """None while disabled, or while `problem` keeps it from being started."""
+    problem: str | None = None
+    """Why it cannot be started at all, in one sentence."""
+    replace: Replace = "auto"
+    start_timeout_s: float = 300.0
+    max_batch_s: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What one accepted config asks for. The empty one asks for everything to stop."""
+
+    generation: int
+    default: str
+    last_resort: str | None
+    versions: Mapping[str, WantedVersion] = field(default_factory=lambda: MappingProxyType({}))
+
+    def spec(self, name: str) -> WorkerSpec | None:
+        """Return the spec that `name` should run, or None."""
+        version = self.versions.get(name)
+        return version.spec if version is not None and version.enabled else None
+
+
+NOTHING = Wanted(generation=0, default="", last_resort=None)
+"""What a shutdown wants."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Deadlines and limits of supervision, in seconds."""
+
+    beat_timeout_s: float = 5.0
+    drain_timeout_s: float = 65.0
+    stop_grace_s: float = 10.0
+    backoff_base_s: float = 1.0
+    backoff_cap_s: float = 60.0
+    failure_window_s: float = 600.0
+    failure_limit: int = 5
+    """So many failures within the window make a version FAILED."""
+    stable_s: float = 60.0
+    """RUNNING this long forgets earlier failures."""
+    start_slots: int = 1
+    """Most workers STARTING on the CPU at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One worker process. Times are monotonic seconds."""
+
+    id: str
+    spec: WorkerSpec
+    state: State
+    since: float
+    spawned_at: float
+    beat_at: float
+    pid: int | None = None
+    batch_started_at: float | None = None
+    in_flight: int = 0
+    info: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    doom: str | None = None
+    """Why it is being killed, when it failed; None for an orderly end."""
+    farewell: Farewell | None = None
+    """What it said of itself before it went."""
+    is_killed: bool = False
+    is_drained: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Farewell:
+    """A worker's own last words."""
+
+    reason: str
+    would_fail_again: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a version does not run, and whether it will be tried again."""
+
+    spec: WorkerSpec
+    reason: str
+    attempt: int
+    retry_at: float | None
+    """None: FAILED, only a reset or another spec tries again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """All processes of one version, and the memory of its failures."""
+
+    version: str
+    instances: tuple[Instance, ...] = ()
+    failure: Failure | None = None
+    failed_at: tuple[float, ...] = ()
+    """Times of the failures within the window, oldest first."""
+    serial: int = 0
+    restarts: int = 0
+    """Starts that followed a failure, ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """All slots, and the version the default route points at."""
+
+    slots: Mapping[str, Slot] = field(default_factory=lambda: MappingProxyType({}))
+    default: str | None = None
+
+    def slot(self, version: str) -> Slot:
+        """Return the version's slot, an empty one when there is none yet."""
+        return self.slots.get(version) or Slot(version)
+
+    def find(self, instance_id: str) -> Instance | None:
+        """Return the instance of that id, or None when it is gone."""
+        return next((i for i in self.instances() if i.id == instance_id), None)
+
+    def instances(self) -> tuple[Instance, ...]:
+        """Return every instance, in slot order."""
+        return tuple(i for slot in self.slots.values() for i in slot.instances)
+
+
+# --- events: what happened (past participles) -------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    """The process exists."""
+
+    instance: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnFailed:
+    """The process could not be made."""
+
+    instance: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BecameReady:
+    """The warm-up pass gave finite scores and the socket listens."""
+
+    instance: str
+    info: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Beaten:
+    """A sign of life from the worker's event loop."""
+
+    instance: str
+    in_flight: int
+    batch_started_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """Nothing is in flight any more, and nothing new is taken."""
+
+    instance: str
+
+
+@dataclass(frozen=True, slots=True)
+class SaidFarewell:
+    """The worker names why it will exit."""
+
+    instance: str
+    farewell: Farewell
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """The process is gone."""
+
+    instance: str
+    code: int
+    """Exit code; negative: killed by that signal."""
+    detail: str
+    """Last words on stderr and what the kernel said, for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class WasReset:
+    """An operator asks for a fresh try of a FAILED or waiting version."""
+
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class CameLate:
+    """The supervisor itself did not run for so long; no worker is to blame."""
+
+    by_s: float
+
+
+Event = (
+    Spawned
+    | SpawnFailed
+    | BecameReady
+    | Beaten
+    | Drained
+    | SaidFarewell
+    | Exited
+    | WasReset
+    | CameLate
+)
+
+
+# --- actions: what to do (imperatives) --------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Spawn a worker."""
+
+    instance: str
+    spec: WorkerSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Tell a worker to finish what it has and take nothing new."""
+
+    instance: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Tell a worker to exit: TERM."""
+
+    instance: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """End a worker that does not answer: its whole process group."""
+
+    instance: str
+    reason: str
+    is_failure: bool
+    """Whether this end counts against the version."""
+
+
+Action = Start | Drain | Stop | Kill
