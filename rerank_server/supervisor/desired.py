@@ -1,0 +1,215 @@
+"""From the config file on disk to what is wanted: reads it, and looks at the versions' files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from rerank_server.config import Config, parse
+from rerank_server.core.front import FrontSpec
+from rerank_server.core.routing import Limits
+from rerank_server.core.types import Wanted, WantedVersion, WorkerSpec
+from rerank_server.errors import ConfigError
+
+_WEIGHTS = (".safetensors", ".bin", ".onnx", ".xml", ".pt")
+_NO_EPOCHS: Mapping[str, int] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What the command line says over the config file."""
+
+    models_dir: Path | None = None
+    host: str | None = None
+    port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """One accepted config, and all that follows from it."""
+
+    config: Config
+    text: str
+    models_dir: Path
+    wanted: Wanted
+    front: FrontSpec
+    limits: Limits
+
+
+def read_config(path: Path) -> tuple[Config, str]:
+    """Read and check the config file.
+
+    Raises:
+        ConfigError: it cannot be read, or is not valid; the message has every problem.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8: {error.reason} at byte {error.start}") from error
+    return parse(text, path=str(path)), text
+
+
+def desire(
+    path: Path,
+    overrides: Overrides,
+    generation: int,
+    epochs: Mapping[str, int] = _NO_EPOCHS,
+) -> Desired:
+    """Read the config and look at the files of every enabled version.
+
+    `epochs` counts the restarts asked for by hand, by version.
+
+    Raises:
+        ConfigError: the config cannot be read or is not valid.
+    """
+    config, text = read_config(path)
+    models_dir = overrides.models_dir or config.models_path(path.parent.resolve())
+    server = config.server
+    versions = {
+        name: _version(config, name, models_dir, epochs.get(name, 0)) for name in config.versions
+    }
+    return Desired(
+        config=config,
+        text=text,
+        models_dir=models_dir,
+        wanted=Wanted(
+            generation=generation,
+            default=config.default_version,
+            last_resort=config.effective_last_resort(),
+            versions=MappingProxyType(versions),
+        ),
+        front=FrontSpec(
+            host=overrides.host or server.host,
+            port=server.port if overrides.port is None else overrides.port,
+            processes=server.gateway_processes,
+            max_head_bytes=server.max_head_bytes,
+            head_timeout_s=server.head_timeout_s,
+            body_timeout_s=server.body_timeout_s,
+            max_connections=server.max_connections,
+            keep_alive_s=server.keep_alive_s,
+            log_format=server.log_format,
+            log_level=server.log_level,
+        ),
+        limits=Limits(
+            request_timeout_s=server.request_timeout_s,
+            max_body_bytes=server.max_body_bytes,
+            max_docs=server.max_docs,
+            body_timeout_s=server.body_timeout_s,
+            keep_alive_s=server.keep_alive_s,
+        ),
+    )
+
+
+def _version(config: Config, name: str, models_dir: Path, epoch: int) -> WantedVersion:
+    version = config.versions[name]
+    inference = config.inference_of(name)
+    directory = models_dir / config.source_of(name)
+    model, problem = "model", None
+    spec: WorkerSpec | None = None
+    if version.enabled:
+        model = "model_cpu" if version.cpu_model == "model_cpu" else "model"
+        problem = find_problem(directory, config.source_of(name), model)
+        if problem is None and version.device.startswith("cuda"):
+            problem = f"device {version.device}: this host has no GPU"
+    if version.enabled and problem is None:
+        spec = WorkerSpec(
+            version=name,
+            directory=str(directory),
+            fingerprint=fingerprint(directory),
+            python=str(interpreter(directory)),
+            model=model,
+            device="cpu",
+            batch_size=inference.batch_size,
+            max_length=inference.max_length,
+            max_batch_tokens=inference.max_batch_tokens,
+            use_fp16=inference.use_fp16,
+            threads=version.threads,
+            max_queued_pairs=version.max_queued_pairs,
+            clean=version.preprocess.clean,
+            env=tuple(sorted(version.env.items())),
+            epoch=epoch,
+        )
+    return WantedVersion(
+        name=name,
+        enabled=version.enabled,
+        endpoint=config.endpoint_of(name),
+        description=version.description,
+        source=config.source_of(name),
+        fallback=version.fallback,
+        spec=spec,
+        problem=problem,
+        replace=version.replace,
+        start_timeout_s=version.start_timeout_s,
+        max_batch_s=version.max_batch_s,
+    )
+
+
+def find_problem(directory: Path, source: str, model: str) -> str | None:
+    """Return why the files in a version directory cannot be served, in one line, or None."""
+    weights = directory / model
+    has_weights = weights.is_dir() and any(
+        file.suffix in _WEIGHTS for file in weights.rglob("*") if file.is_file()
+    )
+    has_code = (directory / "rerank.py").is_file()
+    if not has_weights and not (has_code and not weights.exists() and _is_bare(directory)):
+        what = "no model files" if model == "model" else f"no model files in {model}/"
+        return f"{what}; run: rerank-server pull {source}"
+    if not has_code:
+        return f"no rerank.py in {directory}; run: rerank-server init {source}"
+    if (directory / "requirements.txt").is_file() and not interpreter(directory).is_file():
+        return f"its requirements are not installed; run: rerank-server install {source}"
+    return None
+
+
+def _is_bare(directory: Path) -> bool:
+    """Tell whether rerank.py brings no model files by design: it lies there all alone.
+
+    A folder that holds a tokenizer/ waits for its weights; one with nothing but code (an API
+    client, a rule) is complete.
+    """
+    return not (directory / "tokenizer").exists()
+
+
+def interpreter(directory: Path) -> Path:
+    """Return the Python that runs the version: its own environment's, or this one."""
+    if (directory / "requirements.txt").is_file():
+        return directory / ".venv" / "bin" / "python"
+    return Path(sys.executable)
+
+
+def fingerprint(directory: Path) -> str:
+    """Digest path, size and modification time of the version's files, its environment's apart.
+
+    Of the environment only the stamp counts that says what was installed.
+    """
+    digest = hashlib.blake2s(digest_size=12)
+    for path, size, mtime_ns in sorted(_files(directory, "")):
+        digest.update(f"{path}\0{size}\0{mtime_ns}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def _files(directory: Path, prefix: str) -> Iterator[tuple[str, int, int]]:
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            name = prefix + entry.name
+            if entry.name == "__pycache__" or (
+                entry.name.startswith(".") and entry.name != ".venv"
+            ):
+                continue
+            if name == ".venv":
+                stamp = Path(entry.path) / "rerank-server.stamp"
+                if stamp.is_file():
+                    found = stamp.stat()
+                    yield name, found.st_size, found.st_mtime_ns
+            elif entry.is_dir():
+                yield from _files(Path(entry.path), name + "/")
+            else:
+                found = entry.stat()
+                yield name, found.st_size, found.st_mtime_ns

@@ -1,0 +1,92 @@
+"""Every state change as one JSON line: what `events` shows and tests check invariants on."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rerank_server.core.types import Fleet, Wanted
+
+log = logging.getLogger(__name__)
+
+_ROTATE_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing whose state changed."""
+
+    version: str
+    instance: str | None
+    before: str | None
+    after: str | None
+    reason: str | None = None
+
+
+def changes(before: Fleet, after: Fleet) -> Iterator[Change]:
+    """Yield what differs between two fleets, in slot order."""
+    old = {i.id: i for i in before.instances()}
+    new = {i.id: i for i in after.instances()}
+    for instance in new.values():
+        was = old.get(instance.id)
+        if was is None or was.state is not instance.state:
+            yield Change(
+                instance.spec.version,
+                instance.id,
+                was.state if was is not None else None,
+                instance.state,
+                instance.doom,
+            )
+    for instance in old.values():
+        if instance.id not in new:
+            failure = after.slot(instance.spec.version).failure
+            known = before.slot(instance.spec.version).failure
+            reason = failure.reason if failure is not None and failure is not known else None
+            yield Change(instance.spec.version, instance.id, instance.state, None, reason)
+    for slot in after.slots.values():
+        failure = slot.failure
+        if failure is not None and failure is not before.slot(slot.version).failure:
+            word = "FAILED" if failure.retry_at is None else "BACKOFF"
+            yield Change(slot.version, None, None, word, failure.reason)
+    if before.default != after.default:
+        yield Change(after.default or "", None, before.default, after.default, "default route")
+
+
+class Journal:
+    """Appends to events.jsonl; rotated once by size when it is opened."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            if path.stat().st_size > _ROTATE_BYTES:
+                path.replace(path.with_suffix(".jsonl.1"))
+        except FileNotFoundError:
+            pass
+        self._file = path.open("a", encoding="utf-8", buffering=1)
+
+    def write(self, wanted: Wanted, change: Change, actor: str) -> None:
+        """Append one change, with the time, the config generation and who caused it."""
+        fields = {
+            "from" if k == "before" else "to" if k == "after" else k: v
+            for k, v in asdict(change).items()
+        }
+        self._line({"generation": wanted.generation, "actor": actor, **fields})
+        quiet = change.after in ("BACKOFF", "FAILED") or change.reason is None
+        level = logging.INFO if quiet and change.after != "FAILED" else logging.WARNING
+        log.log(level, "state changed", extra={"change": fields})
+
+    def note(self, what: str, **fields: object) -> None:
+        """Append an event of the server itself."""
+        self._line({"event": what, **fields})
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _line(self, fields: dict[str, object]) -> None:
+        entry = {"time": round(time.time(), 3), **fields}
+        self._file.write(json.dumps(entry, ensure_ascii=False, default=str) + "\n")

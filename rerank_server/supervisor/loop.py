@@ -1,0 +1,288 @@
+"""The one loop that owns the fleet: events in, pure decisions, effects out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from dataclasses import replace
+
+from rerank_server.core.front import (
+    Front,
+    FrontAction,
+    FrontExited,
+    FrontReady,
+    FrontSpawned,
+    FrontSpec,
+    KillFront,
+    RetireFront,
+    StartFront,
+    StopFront,
+    apply_front,
+    issue_front,
+    next_front_deadline,
+    reconcile_front,
+)
+from rerank_server.core.lifecycle import apply, issue
+from rerank_server.core.publish import Usage
+from rerank_server.core.reconcile import next_deadline, point_default, reconcile
+from rerank_server.core.stats import VersionStats
+from rerank_server.core.types import (
+    NOTHING,
+    Action,
+    CameLate,
+    Drain,
+    Event,
+    Fleet,
+    Kill,
+    Policy,
+    Start,
+    Stop,
+    Wanted,
+    WasReset,
+)
+from rerank_server.supervisor.desired import Desired
+from rerank_server.supervisor.gateway import Gateways
+from rerank_server.supervisor.journal import Journal, changes
+from rerank_server.supervisor.listeners import Listeners
+from rerank_server.supervisor.publisher import Picture, Publisher
+from rerank_server.supervisor.reloads import Reloads
+from rerank_server.supervisor.site import Site
+from rerank_server.supervisor.workers import Beat, Workers
+
+log = logging.getLogger(__name__)
+
+TICK_S = 1.0
+"""State is published at least this often; it also bounds how late a stall is noticed."""
+_STALL_S = 1.0
+_MAX_ROUNDS = 1000
+
+AnyEvent = Event | FrontSpawned | FrontReady | FrontExited
+
+
+class Supervisor:
+    """Runs one server until it is told to stop. All methods belong to the loop's thread."""
+
+    def __init__(
+        self,
+        site: Site,
+        desired: Desired,
+        reloads: Reloads,
+        listeners: Listeners,
+        publisher: Publisher,
+    ) -> None:
+        self._site = site
+        self._desired = desired
+        self._reloads = reloads
+        self._listeners = listeners
+        self._publisher = publisher
+        self._journal = Journal(site.state.events)
+        self._workers = Workers(site, self._post, self._on_beat)
+        self._gateways = Gateways(site, self._post)
+        self._fleet = Fleet()
+        self._front = Front()
+        self._stats: dict[str, VersionStats] = {}
+        self._usage: dict[str, Usage] = {}
+        self._inbox: deque[AnyEvent] = deque()
+        self._is_stepping = False
+        self._is_stopping = False
+        self._is_hurried = False
+        self._actor = "start"
+        self._alive_at = time.monotonic()
+        self._timer: asyncio.TimerHandle | None = None
+        self._done = site.loop.create_future()
+
+    async def run(self) -> None:
+        """Serve until every worker and the gateway are gone after `stop`."""
+        self._journal.note("server started", config=str(self._reloads.config_path))
+        self._step()
+        try:
+            await self._done
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._journal.note("server stopped")
+            self._journal.close()
+
+    def stop(self, why: str) -> None:
+        """Shut down in order; called again, at once."""
+        if self._is_stopping:
+            self._is_hurried = True
+        log.info("stopping", extra={"why": why, "hurried": self._is_hurried})
+        self._journal.note("stopping", why=why, hurried=self._is_hurried)
+        self._is_stopping = True
+        self._actor = why
+        self._step()
+
+    def hear(self) -> None:
+        """Answer the bell: read the requests, then the config, and act on both."""
+        if self._is_stopping:
+            return
+        heard = self._reloads.hear(self._desired, self._fleet, self._listeners)
+        for version in heard.resets:
+            self._inbox.append(WasReset(version))
+        if heard.desired is not None:
+            self._desired = heard.desired
+            self._journal.note(
+                "config accepted", generation=heard.desired.wanted.generation, actor=heard.actor
+            )
+        self._actor = heard.actor
+        self._step()
+
+    # --- events -----------------------------------------------------------------------------
+
+    def _post(self, event: AnyEvent) -> None:
+        self._inbox.append(event)
+        if not self._is_stepping:
+            self._site.loop.call_soon(self._step)
+
+    def _on_beat(self, beat: Beat) -> None:
+        stats = self._stats.get(beat.version, VersionStats())
+        self._stats[beat.version] = stats.take(beat.instance, beat.counters, time.monotonic())
+        self._usage[beat.instance] = beat.usage
+
+    # --- the step ---------------------------------------------------------------------------
+
+    def _step(self) -> None:
+        """Take in all events, decide until nothing is new, publish, then act."""
+        if self._done.done():
+            return
+        self._is_stepping = True
+        try:
+            now = time.monotonic()
+            before = self._fleet
+            self._notice_stall(now)
+            for _ in range(_MAX_ROUNDS):
+                self._absorb(now)
+                actions, front_actions = self._decide(now)
+                self._publish(now)
+                self._perform(actions, front_actions)
+                if not (self._inbox or actions or front_actions):
+                    break
+            else:
+                log.error("the fleet does not settle", extra={"fleet": repr(self._fleet)})
+            self._record(before)
+            self._publish(now)
+            self._reloads.settle(self._wanted(), self._fleet)
+        finally:
+            self._is_stepping = False
+        self._finish_or_sleep()
+
+    def _notice_stall(self, now: float) -> None:
+        late_s = now - self._alive_at - TICK_S
+        self._alive_at = now
+        if late_s > _STALL_S:
+            log.warning("the supervisor itself was stopped", extra={"late_s": round(late_s, 1)})
+            self._fleet = apply(self._fleet, CameLate(late_s), now, self._policy())
+
+    def _absorb(self, now: float) -> None:
+        while self._inbox:
+            event = self._inbox.popleft()
+            if isinstance(event, FrontSpawned | FrontReady | FrontExited):
+                if isinstance(event, FrontExited):
+                    log.info("gateway exited", extra={"detail": event.detail})
+                    self._journal.note("gateway exited", detail=event.detail)
+                self._front = apply_front(self._front, event, now)
+            else:
+                self._fleet = apply(self._fleet, event, now, self._policy())
+
+    def _decide(self, now: float) -> tuple[list[Action], list[FrontAction]]:
+        wanted, policy = self._wanted(), self._policy()
+        if not self._is_stopping:
+            self._fleet = replace(self._fleet, default=point_default(wanted, self._fleet))
+        actions = reconcile(wanted, self._fleet, now, policy)
+        for action in actions:
+            self._fleet = issue(self._fleet, action, now)
+        front_actions = reconcile_front(
+            self._wanted_front(), self._front, now, stop_timeout_s=self._front_stop_s()
+        )
+        for front_action in front_actions:
+            self._front = issue_front(self._front, front_action, now)
+        return actions, front_actions
+
+    def _perform(self, actions: list[Action], front_actions: list[FrontAction]) -> None:
+        """Hand the actions to the hands; what they do comes back as events."""
+        for action in actions:
+            match action:
+                case Start(instance, spec):
+                    self._workers.start(instance, spec)
+                case Drain(instance):
+                    self._workers.drain(instance)
+                case Stop(instance):
+                    self._workers.stop(instance)
+                case Kill(instance, reason, is_failure):
+                    log.warning("killing worker", extra={"instance": instance, "why": reason})
+                    self._workers.kill(instance, dump=is_failure and not self._is_hurried)
+        for front_action in front_actions:
+            match front_action:
+                case StartFront(generation, front_spec):
+                    listener = self._listeners.of(front_spec)
+                    self._gateways.start(generation, front_spec, listener)
+                case RetireFront():
+                    pass  # routes.json tells it: a newer generation is published
+                case StopFront(generation):
+                    self._gateways.stop(generation)
+                case KillFront(generation):
+                    self._gateways.kill(generation)
+
+    def _record(self, before: Fleet) -> None:
+        for change in changes(before, self._fleet):
+            self._journal.write(self._wanted(), change, self._actor)
+        in_use = {self._desired.front, *(i.spec for i in self._front.instances)}
+        self._listeners.keep_only(in_use)
+        alive = {i.id for i in self._fleet.instances()}
+        for gone in [i for i in self._usage if i not in alive]:
+            del self._usage[gone]
+            version = gone.rpartition(".")[0]
+            self._stats[version] = self._stats[version].forget(gone)
+
+    def _publish(self, now: float) -> None:
+        self._publisher.publish(
+            Picture(
+                desired=self._desired,
+                config_error=self._reloads.error,
+                fleet=self._fleet,
+                front=self._front,
+                stats=self._stats,
+                usage=self._usage,
+                is_stopping=self._is_stopping,
+            ),
+            now,
+        )
+
+    def _finish_or_sleep(self) -> None:
+        if self._is_stopping and not self._fleet.instances() and not self._front.instances:
+            self._done.set_result(None)
+            return
+        now = time.monotonic()
+        wanted, front = self._wanted(), self._wanted_front()
+        deadlines = (
+            next_deadline(wanted, self._fleet, self._policy()),
+            next_front_deadline(front, self._front, stop_timeout_s=self._front_stop_s()),
+        )
+        wake = min((d for d in deadlines if d is not None), default=now + TICK_S)
+        wait_s = min(max(wake - now, 0.01), TICK_S)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._site.loop.call_later(wait_s, self._step)
+
+    # --- what is wanted now -----------------------------------------------------------------
+
+    def _wanted(self) -> Wanted:
+        """Return what is wanted: while requests are still answered, nothing changes yet."""
+        if self._is_stopping and (self._is_hurried or not self._front.instances):
+            return NOTHING
+        return self._desired.wanted
+
+    def _wanted_front(self) -> FrontSpec | None:
+        return None if self._is_stopping else self._desired.front
+
+    def _front_stop_s(self) -> float:
+        return 0.0 if self._is_hurried else self._desired.config.server.stop_timeout_s / 2
+
+    def _policy(self) -> Policy:
+        policy = self._reloads.policy(self._desired)
+        if self._is_hurried:
+            return replace(policy, drain_timeout_s=0.0, stop_grace_s=0.5)
+        return policy

@@ -1,0 +1,112 @@
+"""Runs a server in the foreground: takes the lock, binds the port, then runs the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import resource
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rerank_server.supervisor.desired import Overrides, desire
+from rerank_server.supervisor.janitor import Janitor
+from rerank_server.supervisor.listeners import Listeners
+from rerank_server.supervisor.lock import RunLock
+from rerank_server.supervisor.loop import Supervisor
+from rerank_server.supervisor.publisher import Publisher
+from rerank_server.supervisor.reloads import Reloads
+from rerank_server.supervisor.requests import clear
+from rerank_server.supervisor.rundir import (
+    RunDir,
+    StateDir,
+    check_socket_path,
+    prepare_run_dir,
+    prepare_state_dir,
+)
+from rerank_server.supervisor.site import Site
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """What `start --foreground` was called with."""
+
+    config_path: Path
+    run_dir: Path
+    state_dir: Path
+    models_dir: Path | None = None
+    host: str | None = None
+    port: int | None = None
+
+
+def run(options: ServeOptions) -> int:
+    """Serve until told to stop; return the exit code. Blocks; main thread only.
+
+    Raises:
+        ConfigError: the config is not valid.
+        AlreadyRunningError: a server holds the run dir.
+        ListenError: the address cannot be bound.
+        RunDirError: the run or state dir cannot be used.
+    """
+    run_dir, state_dir = RunDir(options.run_dir), StateDir(options.state_dir)
+    overrides = Overrides(options.models_dir, options.host, options.port)
+    desired = desire(options.config_path, overrides, generation=1)
+    for name in desired.wanted.versions:
+        check_socket_path(run_dir, name)
+    prepare_run_dir(run_dir, os.geteuid())
+    prepare_state_dir(state_dir)
+    with RunLock.take(run_dir), contextlib.ExitStack() as stack:
+        _sweep(run_dir)
+        _raise_descriptor_limit()
+        listeners = Listeners()
+        stack.callback(listeners.close)
+        listeners.open(desired.front)
+        lifeline_read, lifeline_write = os.pipe2(os.O_CLOEXEC)
+        stack.callback(os.close, lifeline_write)
+        stack.callback(os.close, lifeline_read)
+        janitor = Janitor()
+        stack.callback(janitor.close)
+        loop = stack.enter_context(_event_loop())
+        site = Site(run_dir, state_dir, loop, janitor, lifeline_read)
+        reloads = Reloads(run_dir, options.config_path, overrides)
+        publisher = Publisher(run_dir, options.config_path, listeners)
+        supervisor = Supervisor(site, desired, reloads, listeners, publisher)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, supervisor.stop, signal.Signals(number).name)
+        loop.add_signal_handler(signal.SIGHUP, supervisor.hear)
+        gc.collect()
+        gc.freeze()
+        loop.run_until_complete(supervisor.run())
+        _sweep(run_dir)
+        for path in (run_dir.routes, run_dir.state):
+            path.unlink(missing_ok=True)
+    return 0
+
+
+@contextlib.contextmanager
+def _event_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    loop = asyncio.new_event_loop()
+    try:
+        yield loop
+    finally:
+        loop.close()
+
+
+def _sweep(run_dir: RunDir) -> None:
+    """Remove what an earlier server on this run dir left; the lock is ours."""
+    clear(run_dir)
+    for directory in (run_dir.sockets, run_dir.metrics, run_dir.gateway):
+        for path in directory.iterdir():
+            path.unlink(missing_ok=True)
+
+
+def _raise_descriptor_limit() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

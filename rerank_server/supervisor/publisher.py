@@ -1,0 +1,131 @@
+"""Writes routes.json and state.json: whole, only when they changed, routes first."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rerank_server import __version__
+from rerank_server.core.front import Front, FrontInstance, FrontState
+from rerank_server.core.publish import Usage, routes, version_state
+from rerank_server.core.routing import RoutesTable, to_json
+from rerank_server.core.stats import VersionStats
+from rerank_server.core.types import Fleet
+from rerank_server.supervisor.desired import Desired
+from rerank_server.supervisor.listeners import Listeners
+from rerank_server.supervisor.rundir import RunDir, write_json
+
+_STATE_EVERY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """All that is known at one moment."""
+
+    desired: Desired
+    config_error: str | None
+    fleet: Fleet
+    front: Front
+    stats: Mapping[str, VersionStats]
+    usage: Mapping[str, Usage]
+    is_stopping: bool
+
+
+class Publisher:
+    """Keeps the two public files true."""
+
+    def __init__(self, run: RunDir, config_path: Path, listeners: Listeners) -> None:
+        self._run = run
+        self._config_path = config_path
+        self._listeners = listeners
+        self._started_at = time.time()
+        self._table: RoutesTable | None = None
+        self._shape: object = None
+        self._state_at = float("-inf")
+
+    def publish(self, picture: Picture, now: float) -> None:
+        """Write what changed; state.json also once a second."""
+        desired = picture.desired
+        table = routes(
+            desired.wanted,
+            picture.fleet,
+            desired.limits,
+            picture.front.published,
+            str(self._run.sockets),
+        )
+        if picture.is_stopping:
+            table = replace(table, is_stopping=True)
+        if table != self._table:
+            write_json(self._run.routes, to_json(table))
+            self._table = table
+        shape = (table, picture.config_error, picture.front, _states(picture.fleet))
+        if shape != self._shape or now - self._state_at >= _STATE_EVERY_S:
+            write_json(self._run.state, self._state(picture, table.default, now))
+            self._shape, self._state_at = shape, now
+
+    def _state(self, picture: Picture, default: str, now: float) -> dict[str, object]:
+        wanted = picture.desired.wanted
+        front = picture.desired.front
+        port = self._listeners.port(front)
+        return {
+            "schema": 1,
+            "time": time.time(),
+            "server": {
+                "pid": os.getpid(),
+                "version": __version__,
+                "started_at": self._started_at,
+                "config": str(self._config_path),
+                "host": front.host,
+                "port": port,
+                "url": f"http://{_reachable(front.host)}:{port}",
+                "stopping": picture.is_stopping,
+            },
+            "generation": wanted.generation,
+            "config_error": picture.config_error,
+            "default": default,
+            "default_wanted": wanted.default,
+            "gateway": _gateway_state(picture.front),
+            "versions": [
+                version_state(
+                    version,
+                    picture.fleet.slot(name),
+                    picture.stats.get(name, VersionStats()),
+                    picture.usage,
+                    now,
+                    is_default=name == default,
+                )
+                for name, version in wanted.versions.items()
+            ],
+        }
+
+
+def _states(fleet: Fleet) -> tuple[object, ...]:
+    """Return what of the fleet must be seen at once; figures may wait for the next second."""
+    instances = tuple((i.id, i.state, i.pid) for i in fleet.instances())
+    return (fleet.default, instances, tuple(slot.failure for slot in fleet.slots.values()))
+
+
+def _gateway_state(front: Front) -> dict[str, object]:
+    rank = list(FrontState).index
+    shown: FrontInstance | None = max(
+        front.instances, key=lambda i: (i.state is FrontState.RUNNING, -rank(i.state)), default=None
+    )
+    return {
+        "generation": front.published,
+        "pid": shown.pid if shown is not None else None,
+        "state": shown.state if shown is not None else "BACKOFF",
+        "restarts": front.restarts,
+        "reason": front.reason,
+    }
+
+
+def _reachable(host: str) -> str:
+    """Return a host name a client on this machine can use."""
+    if host in ("0.0.0.0", ""):
+        return "127.0.0.1"
+    if host == "::":
+        return "[::1]"
+    return f"[{host}]" if ":" in host else host

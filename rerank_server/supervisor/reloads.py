@@ -1,0 +1,152 @@
+"""Requests and reloads: what the bell asks for, and the outcome each asker gets."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rerank_server.core.plan import Plan, plan, verdict
+from rerank_server.core.routing import nearest
+from rerank_server.core.types import Fleet, Policy, Wanted
+from rerank_server.errors import ConfigError, ListenError
+from rerank_server.supervisor.desired import Desired, Overrides, desire
+from rerank_server.supervisor.listeners import Listeners
+from rerank_server.supervisor.requests import Outcome, Request, answer, pending
+from rerank_server.supervisor.rundir import RunDir
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What one ring of the bell asks of the loop."""
+
+    actor: str
+    desired: Desired | None = None
+    """The newly accepted config; None when nothing changed or it was refused."""
+    resets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiter:
+    request: Request
+    generation: int
+    plan: Plan
+
+
+class Reloads:
+    """Reads the config again when asked to, and answers each request once it has settled."""
+
+    def __init__(self, run: RunDir, config_path: Path, overrides: Overrides) -> None:
+        self.config_path = config_path
+        self.error: str | None = None
+        """Why the config on disk was refused; None while it is the accepted one."""
+        self._run = run
+        self._overrides = overrides
+        self._epochs: dict[str, int] = {}
+        self._waiters: list[_Waiter] = []
+
+    def hear(self, current: Desired, fleet: Fleet, listeners: Listeners) -> Heard:
+        """List the requests, then read the config: an outcome covers content at least as new."""
+        generation = current.wanted.generation
+        requests = [r for r in pending(self._run, generation) if self._is_new(r)]
+        actor = ", ".join(r.actor for r in requests) or "SIGHUP"
+        valid = [r for r in requests if self._check(r, current)]
+        epochs = dict(self._epochs)
+        for request in valid:
+            if request.verb == "restart" and request.version is not None:
+                epochs[request.version] = epochs.get(request.version, 0) + 1
+        try:
+            desired = desire(self.config_path, self._overrides, generation + 1, epochs)
+            listeners.open(desired.front)
+        except (ConfigError, ListenError) as error:
+            self.error = error.message
+            log.error("config refused", extra={"problem": error.message})
+            for request in valid:
+                self._refuse(request, generation, error.message)
+            return Heard(actor)
+        self.error = None
+        self._epochs = epochs
+        if _is_same(desired, current):
+            desired = replace(desired, wanted=current.wanted)
+        else:
+            self._supersede(desired.wanted.generation)
+        planned = plan(desired.wanted, fleet)
+        for request in valid:
+            self._waiters.append(_Waiter(request, desired.wanted.generation, planned))
+        resets = [r.version for r in valid if r.verb == "reset" and r.version is not None]
+        return Heard(
+            actor,
+            desired=desired if desired.wanted is not current.wanted else None,
+            resets=tuple(resets),
+        )
+
+    def settle(self, wanted: Wanted, fleet: Fleet) -> None:
+        """Answer the requests whose config has settled; after routes and state were written."""
+        if not self._waiters:
+            return
+        found = verdict(wanted, fleet)
+        if found is None:
+            return
+        for waiter in self._waiters:
+            outcome = Outcome(
+                id=waiter.request.id,
+                verdict=found.word,
+                generation=waiter.generation,
+                started=waiter.plan.started,
+                stopped=waiter.plan.stopped,
+                kept=waiter.plan.kept,
+                reasons=found.reasons,
+            )
+            answer(self._run, outcome)
+        self._waiters.clear()
+
+    def policy(self, desired: Desired) -> Policy:
+        """Return the deadlines and limits this config and this machine ask for."""
+        cores = len(os.sched_getaffinity(0))
+        return Policy(
+            drain_timeout_s=desired.config.server.drain_timeout_s,
+            start_slots=max(1, cores - 1),
+        )
+
+    def _is_new(self, request: Request) -> bool:
+        return all(waiter.request.id != request.id for waiter in self._waiters)
+
+    def _check(self, request: Request, current: Desired) -> bool:
+        """Refuse a request that cannot be carried out, whatever the config says."""
+        generation = current.wanted.generation
+        if request.verb == "move":
+            self._refuse(request, generation, "this host has no GPU to move a version to or from")
+            return False
+        names = list(current.wanted.versions)
+        if request.verb != "reload" and request.version not in names:
+            near = nearest(request.version or "", names)
+            hint = f"; did you mean {near!r}?" if near else f"; there are: {', '.join(names)}"
+            self._refuse(request, generation, f"no version {request.version!r} here{hint}")
+            return False
+        return True
+
+    def _refuse(self, request: Request, generation: int, error: str) -> None:
+        answer(self._run, Outcome(request.id, "refused", generation, error=error))
+
+    def _supersede(self, generation: int) -> None:
+        for waiter in self._waiters:
+            error = f"a newer config (generation {generation}) took its place before it settled"
+            answer(
+                self._run,
+                Outcome(waiter.request.id, "superseded", waiter.generation, error=error),
+            )
+        self._waiters.clear()
+
+
+def _is_same(new: Desired, old: Desired) -> bool:
+    """Tell whether two configs ask for the very same, generation apart."""
+    wanted = replace(new.wanted, generation=old.wanted.generation)
+    return (
+        wanted == old.wanted
+        and new.front == old.front
+        and new.limits == old.limits
+        and new.config == old.config
+    )

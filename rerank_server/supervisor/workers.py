@@ -1,0 +1,225 @@
+"""The hands of the loop for workers: spawns them, talks to them, reports what they say."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rerank_server.core import wire
+from rerank_server.core.publish import Usage
+from rerank_server.core.stats import Counters
+from rerank_server.core.types import (
+    Beaten,
+    BecameReady,
+    Drained,
+    Event,
+    Exited,
+    Farewell,
+    SaidFarewell,
+    Spawned,
+    SpawnFailed,
+    WorkerSpec,
+)
+from rerank_server.supervisor.channel import Channel, Message
+from rerank_server.supervisor.process import (
+    Child,
+    Command,
+    child_environment,
+    describe,
+    oom_kill_count,
+)
+from rerank_server.supervisor.site import Site
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """The figures of one beat that do not decide anything: statistics and memory."""
+
+    instance: str
+    version: str
+    counters: Counters
+    usage: Usage
+
+
+@dataclass(slots=True)
+class _Worker:
+    spec: WorkerSpec
+    child: Child
+    channel: Channel
+    oom_kills: int
+
+
+class Workers:
+    """All worker processes of this server. Every method is called from the loop's thread."""
+
+    def __init__(
+        self, site: Site, happened: Callable[[Event], None], beaten: Callable[[Beat], None]
+    ) -> None:
+        self._site = site
+        self._happened = happened
+        self._beaten = beaten
+        self._workers: dict[str, _Worker] = {}
+
+    def start(self, instance: str, spec: WorkerSpec) -> None:
+        """Spawn a worker and tell it what to be; the outcome comes as an event."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            argv = (
+                *(spec.python, "-I", "-m", "rerank_workers"),
+                *("--control-fd", str(theirs.fileno())),
+                *("--lifeline-fd", str(self._site.lifeline_fd)),
+                *("--parent-pid", str(os.getpid())),
+            )
+            command = Command(
+                argv=argv,
+                cwd=spec.directory,
+                env=child_environment(os.environ, spec.env),
+                pass_fds=(theirs.fileno(), self._site.lifeline_fd),
+                log=self._site.state.log(spec.version),
+            )
+            try:
+                child = Child(command, self._site.loop, lambda code: self._on_exit(instance, code))
+            except OSError as error:
+                ours.close()
+                self._happened(SpawnFailed(instance, f"{spec.python}: {error.strerror}"))
+                return
+        channel = Channel(
+            ours, self._site.loop, lambda message: self._on_message(instance, message)
+        )
+        self._workers[instance] = _Worker(spec, child, channel, oom_kill_count())
+        self._site.janitor.watch(child.pid)
+        channel.send(_configure(instance, spec, self._site.run.socket(instance)))
+        self._happened(Spawned(instance, child.pid))
+
+    def drain(self, instance: str) -> None:
+        """Ask it to take nothing new and to say when nothing is in flight."""
+        if (worker := self._workers.get(instance)) is not None:
+            worker.channel.send({"type": wire.DRAIN})
+
+    def stop(self, instance: str) -> None:
+        """Ask it to exit."""
+        if (worker := self._workers.get(instance)) is not None:
+            worker.channel.send({"type": wire.STOP})
+            worker.child.terminate()
+
+    def kill(self, instance: str, *, dump: bool) -> None:
+        """End it and its whole process group, with a stack dump first when asked for."""
+        if (worker := self._workers.get(instance)) is not None:
+            worker.child.kill(dump=dump)
+
+    def _on_exit(self, instance: str, code: int) -> None:
+        worker = self._workers.pop(instance)
+        worker.channel.drain()
+        worker.channel.close()
+        self._site.janitor.release(worker.child.pid)
+        self._site.run.socket(instance).unlink(missing_ok=True)
+        detail = describe(
+            code,
+            is_ours=worker.child.was_killed,
+            oom_kills=max(0, oom_kill_count() - worker.oom_kills),
+            tail=worker.child.tail(),
+        )
+        self._happened(Exited(instance, code, detail))
+
+    def _on_message(self, instance: str, message: Message) -> None:
+        worker = self._workers.get(instance)
+        if worker is None:
+            return
+        try:
+            self._translate(instance, worker.spec.version, message)
+        except (KeyError, TypeError, ValueError) as error:
+            log.warning(
+                "worker sent a message that does not fit",
+                extra={"instance": instance, "problem": repr(error)},
+            )
+
+    def _translate(self, instance: str, version: str, message: Message) -> None:
+        match message["type"]:
+            case wire.READY:
+                self._happened(BecameReady(instance, _texts(message["info"])))
+            case wire.BEAT:
+                started = message["batch_started_at"]
+                self._beaten(Beat(instance, version, _counters(message), _usage(message)))
+                self._happened(
+                    Beaten(
+                        instance,
+                        in_flight=_int(message["in_flight"]),
+                        batch_started_at=None if started is None else _float(started),
+                    )
+                )
+            case wire.DRAINED:
+                self._happened(Drained(instance))
+            case wire.FAILED:
+                farewell = Farewell(str(message["reason"]), message["would_fail_again"] is True)
+                self._happened(SaidFarewell(instance, farewell))
+            case wire.HELLO | wire.PROGRESS:
+                log.debug("worker progress", extra={"instance": instance, "said": dict(message)})
+            case unknown:
+                raise ValueError(f"unknown type {unknown!r}")
+
+
+def _configure(instance: str, spec: WorkerSpec, socket_path: Path) -> Message:
+    return {
+        "type": wire.CONFIGURE,
+        "protocol": wire.PROTOCOL,
+        "version": spec.version,
+        "instance": instance,
+        "directory": spec.directory,
+        "model": spec.model,
+        "device": spec.device,
+        "socket": str(socket_path),
+        "batch_size": spec.batch_size,
+        "max_length": spec.max_length,
+        "max_batch_tokens": spec.max_batch_tokens,
+        "use_fp16": spec.use_fp16,
+        "threads": spec.threads,
+        "max_queued_pairs": spec.max_queued_pairs,
+        "clean": spec.clean,
+    }
+
+
+def _counters(message: Message) -> Counters:
+    buckets = message["duration_buckets"]
+    if not isinstance(buckets, dict):
+        raise TypeError("duration_buckets must be an object")
+    return Counters(
+        requests=_int(message["requests"]),
+        pairs=_int(message["pairs"]),
+        tokens=_int(message["tokens"]),
+        errors=_int(message["errors"]),
+        duration_count=_int(message["duration_count"]),
+        duration_sum_s=_float(message["duration_sum_s"]),
+        buckets={int(index): _int(count) for index, count in buckets.items()},
+    )
+
+
+def _usage(message: Message) -> Usage:
+    return Usage(
+        queued_pairs=_int(message["queued_pairs"]),
+        memory_bytes=_int(message["memory_bytes"]),
+        gpu_memory_bytes=_int(message["gpu_memory_bytes"]),
+    )
+
+
+def _int(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise TypeError(f"{value!r} is not an integer")
+
+
+def _float(value: object) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    raise TypeError(f"{value!r} is not a number")
+
+
+def _texts(value: object) -> Mapping[str, str]:
+    if not isinstance(value, dict):
+        raise TypeError(f"{value!r} is not an object")
+    return {str(key): str(text) for key, text in value.items()}
