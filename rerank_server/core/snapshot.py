@@ -1,0 +1,237 @@
+"""What state.json says of a running server, read into values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceView:
+    """One worker process."""
+
+    id: str
+    pid: int | None
+    state: str
+    device: str | None
+    age_s: float
+    """How long it has been in its state."""
+    uptime_s: float
+    in_flight: int
+    memory_bytes: int
+    gpu_memory_bytes: int
+    replacing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class VersionView:
+    """One configured version."""
+
+    name: str
+    enabled: bool
+    state: str
+    reason: str | None
+    is_default: bool
+    endpoint: str
+    description: str
+    source: str
+    model: str | None
+    device: str | None
+    degraded: str | None
+    restarts: int
+    attempt: int
+    retry_in_s: float | None
+    requests: int
+    errors: int
+    p95_s: float | None
+    instances: tuple[InstanceView, ...]
+
+    @property
+    def shown(self) -> InstanceView | None:
+        """The process a person means by this version: the youngest in the version's own state."""
+        own = [i for i in self.instances if i.state == self.state and not i.replacing]
+        return min(own, key=lambda instance: instance.uptime_s, default=None)
+
+    @property
+    def successor(self) -> InstanceView | None:
+        """The process that is about to replace the one shown."""
+        return next((i for i in self.instances if i.replacing), None)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing more comes of waiting for its start: it runs, failed, or tries again."""
+        tried = self.state in ("RUNNING", "FAILED", "BACKOFF") or self.restarts > 0
+        return tried or not self.enabled
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayView:
+    """The HTTP front."""
+
+    pid: int | None
+    state: str
+    restarts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A server as it was at `time`."""
+
+    time: float
+    """Wall clock, seconds."""
+    pid: int
+    release: str
+    started_at: float
+    """Wall clock, seconds."""
+    config: str
+    url: str
+    generation: int
+    config_error: str | None
+    default: str
+    """The version that serves as default now."""
+    default_wanted: str
+    gateway: GatewayView
+    versions: tuple[VersionView, ...] = field(default=())
+    """In config order."""
+
+    @property
+    def default_serves(self) -> bool:
+        """Whether the default version runs and requests can reach it."""
+        default = next((v for v in self.versions if v.name == self.default), None)
+        running = default is not None and default.state == "RUNNING"
+        return running and self.gateway.state == "RUNNING"
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether each enabled version runs, failed, or waits to try again."""
+        return all(version.is_settled for version in self.versions)
+
+
+def read(state: Mapping[str, object]) -> Snapshot:
+    """Read the object of state.json.
+
+    Raises:
+        ValueError: it is of another schema, or a value is missing or of the wrong type.
+    """
+    if state.get("schema") != SCHEMA:
+        raise ValueError(f"schema {state.get('schema')!r}, this release reads {SCHEMA}")
+    server = _object(state, "server")
+    versions = state.get("versions")
+    if not isinstance(versions, list):
+        raise ValueError("versions: not a list")
+    return Snapshot(
+        time=_number(state, "time"),
+        pid=_integer(server, "pid"),
+        release=_text(server, "version"),
+        started_at=_number(server, "started_at"),
+        config=_text(server, "config"),
+        url=_text(server, "url"),
+        generation=_integer(state, "generation"),
+        config_error=_optional_text(state, "config_error"),
+        default=_text(state, "default"),
+        default_wanted=_text(state, "default_wanted"),
+        gateway=_gateway(_object(state, "gateway")),
+        versions=tuple(_version(_as_object(version, "versions")) for version in versions),
+    )
+
+
+def _gateway(gateway: Mapping[str, object]) -> GatewayView:
+    return GatewayView(
+        pid=_optional_integer(gateway, "pid"),
+        state=_text(gateway, "state"),
+        restarts=_integer(gateway, "restarts"),
+    )
+
+
+def _version(version: Mapping[str, object]) -> VersionView:
+    totals = _object(version, "totals")
+    instances = version.get("instances")
+    if not isinstance(instances, list):
+        raise ValueError("instances: not a list")
+    return VersionView(
+        name=_text(version, "name"),
+        enabled=_flag(version, "enabled"),
+        state=_text(version, "state"),
+        reason=_optional_text(version, "reason"),
+        is_default=_flag(version, "default"),
+        endpoint=_text(version, "endpoint"),
+        description=_text(version, "description"),
+        source=_text(version, "source"),
+        model=_optional_text(version, "model"),
+        device=_optional_text(version, "device"),
+        degraded=_optional_text(version, "degraded"),
+        restarts=_integer(version, "restarts"),
+        attempt=_integer(version, "attempt"),
+        retry_in_s=_optional_number(version, "retry_in_s"),
+        requests=_integer(totals, "requests"),
+        errors=_integer(totals, "errors"),
+        p95_s=_optional_number(_object(version, "duration"), "p95"),
+        instances=tuple(_instance(_as_object(item, "instances")) for item in instances),
+    )
+
+
+def _instance(instance: Mapping[str, object]) -> InstanceView:
+    return InstanceView(
+        id=_text(instance, "id"),
+        pid=_optional_integer(instance, "pid"),
+        state=_text(instance, "state"),
+        device=_optional_text(instance, "device"),
+        age_s=_number(instance, "age_s"),
+        uptime_s=_number(instance, "uptime_s"),
+        in_flight=_integer(instance, "in_flight"),
+        memory_bytes=_integer(instance, "memory_bytes"),
+        gpu_memory_bytes=_integer(instance, "gpu_memory_bytes"),
+        replacing=_flag(instance, "replacing"),
+    )
+
+
+def _object(holder: Mapping[str, object], key: str) -> Mapping[str, object]:
+    return _as_object(holder.get(key), key)
+
+
+def _as_object(value: object, key: str) -> Mapping[str, object]:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{key}: not an object")
+    return value
+
+
+def _text(holder: Mapping[str, object], key: str) -> str:
+    value = holder.get(key)
+    if not isinstance(value, str):
+        raise ValueError(f"{key}: not a string")
+    return value
+
+
+def _optional_text(holder: Mapping[str, object], key: str) -> str | None:
+    return None if holder.get(key) is None else _text(holder, key)
+
+
+def _number(holder: Mapping[str, object], key: str) -> float:
+    value = holder.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{key}: not a number")
+    return float(value)
+
+
+def _optional_number(holder: Mapping[str, object], key: str) -> float | None:
+    return None if holder.get(key) is None else _number(holder, key)
+
+
+def _integer(holder: Mapping[str, object], key: str) -> int:
+    value = holder.get(key)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{key}: not an integer")
+    return value
+
+
+def _optional_integer(holder: Mapping[str, object], key: str) -> int | None:
+    return None if holder.get(key) is None else _integer(holder, key)
+
+
+def _flag(holder: Mapping[str, object], key: str) -> bool:
+    value = holder.get(key)
+    if not isinstance(value, bool):
+        raise ValueError(f"{key}: not true or false")
+    return value

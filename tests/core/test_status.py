@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rerank_server.core import snapshot, status
+from tests.core.state_json import STARTED_AT, TIME, instance, seed, state, version
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def view(value: dict[str, object]) -> snapshot.VersionView:
+    return snapshot.read(state(value)).versions[0]
+
+
+def test_a_running_server_prints_the_lines_of_the_requirement() -> None:
+    assert status.lines(snapshot.read(seed())) == [
+        "v2-m3: RUNNING (PID: 1234, GPU: 0)",
+        "v2-gemma: RUNNING (PID: 1235, GPU: 0)",
+        "v1: RUNNING (PID: 1236, CPU)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (version("v2-gemma", "DISABLED", enabled=False), "v2-gemma: DISABLED"),
+        (
+            version("v1", "STARTING", instance("v1", 1, 9, "STARTING", age_s=12.9)),
+            "v1: STARTING (PID: 9, 12 s)",
+        ),
+        (
+            version("v1", "STARTING", instance("v1", 1, None, "STARTING", age_s=0.0)),
+            "v1: STARTING (PID: -, 0 s)",
+        ),
+        (version("v1", "STARTING"), "v1: STARTING (waiting for its turn)"),
+        (
+            version("v1", "BACKOFF", attempt=2, retry_in_s=2.1, reason="exit code 1\nTraceback"),
+            "v1: BACKOFF (restart 2 in 3 s: exit code 1)",
+        ),
+        (
+            version("v1", "BACKOFF", attempt=1),
+            "v1: BACKOFF (restart 1 in 0 s: no reason known)",
+        ),
+        (
+            version("v1", "DRAINING", instance("v1", 1, 7, "DRAINING", in_flight=3)),
+            "v1: DRAINING (PID: 7, 3 in flight)",
+        ),
+        (version("v1", "STOPPING", instance("v1", 1, 7, "STOPPING")), "v1: STOPPING (PID: 7)"),
+        (
+            version("v1", "FAILED", reason="no model files; run: rerank-server pull v1"),
+            "v1: FAILED (no model files; run: rerank-server pull v1)",
+        ),
+        (
+            version(
+                "v2-m3",
+                "RUNNING",
+                instance("v2-m3", 1, 1234, device="cuda:1"),
+                instance("v2-m3", 2, 9, "STARTING", replacing=True),
+            ),
+            "v2-m3: RUNNING (PID: 1234, GPU: 1, replacing: PID 9 STARTING)",
+        ),
+        (
+            version(
+                "v2-m3",
+                "RUNNING",
+                instance("v2-m3", 1, 1234, device="cuda"),
+                instance("v2-m3", 2, None, "STARTING", replacing=True),
+            ),
+            "v2-m3: RUNNING (PID: 1234, GPU: 0, replacing: PID - STARTING)",
+        ),
+        (
+            version(
+                "v1", "RUNNING", instance("v1", 1, 7, "DRAINING"), instance("v1", 2, 8, "RUNNING")
+            ),
+            "v1: RUNNING (PID: 8, CPU)",
+        ),
+        (
+            version("v1", "RUNNING", instance("v1", 1, 7), instance("v1", 2, 8)),
+            "v1: RUNNING (PID: 8, CPU)",
+        ),
+        (version("v1", "RUNNING"), "v1: RUNNING"),
+        (version("v1", "SOMETHING_NEW"), "v1: SOMETHING_NEW"),
+    ],
+)
+def test_each_state_has_its_line(value: dict[str, object], expected: str) -> None:
+    assert status.line(view(value)) == expected
+
+
+def test_verbose_shows_each_version_aligned_below_its_line() -> None:
+    failed = version(
+        "v1-old", "FAILED", reason="import failed\nModuleNotFoundError: x", restarts=5, source="v1"
+    )
+    value = seed()
+    versions = value["versions"]
+    assert isinstance(versions, list)
+    versions.append(failed)
+
+    text = "\n".join(status.verbose(snapshot.read(value), STARTED_AT + 7 * 3600 + 90))
+
+    assert text + "\n" == (GOLDEN / "status_verbose.txt").read_text()
+
+
+def test_json_keeps_its_schema() -> None:
+    value = status.to_json(snapshot.read(seed()))
+
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    assert text == (GOLDEN / "status.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("value", "now", "expected"),
+    [
+        (seed(), TIME + 10, []),
+        (seed(), TIME + 75, ["the server last gave news 1 min 15 s ago; it may hang"]),
+        (state(gateway="BACKOFF"), TIME, ["the gateway is BACKOFF (restarts: 2)"]),
+        (
+            state(config_error="config.yaml:3: what"),
+            TIME,
+            ["the config as it is now was refused: config.yaml:3: what"],
+        ),
+        (
+            state(default="v1", default_wanted="v2-m3"),
+            TIME,
+            ["the default is still v1, not v2-m3 as configured"],
+        ),
+    ],
+)
+def test_what_is_wrong_beside_the_versions_is_said(
+    value: dict[str, object], now: float, expected: list[str]
+) -> None:
+    assert status.warnings(snapshot.read(value), now) == expected
+
+
+RUNS = version("v2-m3", "RUNNING", instance("v2-m3", 1, 5), default=True)
+LOADS = version("v1", "STARTING", instance("v1", 1, 6, "STARTING"))
+TRIED = version("v1", "STARTING", instance("v1", 2, 7, "STARTING"), restarts=1)
+WAITS = version("v1", "BACKOFF", attempt=1, reason="killed")
+FAILED = version("v1", "FAILED", reason="bad weights\nline 2")
+OFF = version("v1", "DISABLED", enabled=False)
+
+
+@pytest.mark.parametrize(
+    ("value", "settled", "serves", "failures"),
+    [
+        (state(RUNS), True, True, []),
+        (state(RUNS, LOADS), False, True, ["v1: STARTING"]),
+        (state(RUNS, TRIED), True, True, ["v1: STARTING"]),
+        (state(RUNS, WAITS), True, True, ["v1: killed"]),
+        (state(RUNS, FAILED), True, True, ["v1: bad weights"]),
+        (state(RUNS, OFF), True, True, []),
+        (state(LOADS, default="v1"), False, False, ["v1: STARTING"]),
+        (state(FAILED, default="v1"), True, False, ["v1: bad weights"]),
+        (state(RUNS, gateway="STARTING"), True, False, []),
+        (state(RUNS, default="v9"), True, False, []),
+        (state(), True, False, []),
+    ],
+)
+def test_settled_serving_and_failed_are_told_apart(
+    value: dict[str, object], settled: bool, serves: bool, failures: list[str]
+) -> None:
+    seen = snapshot.read(value)
+
+    assert (seen.is_settled, seen.default_serves) == (settled, serves)
+    assert status.failures(seen) == failures
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (0.0, "0 s"),
+        (59.9, "59 s"),
+        (60.0, "1 min 0 s"),
+        (3599.0, "59 min 59 s"),
+        (7800.0, "2 h 10 min"),
+        (86_400.0 * 3 + 3600 * 5 + 59, "3 d 5 h"),
+    ],
+)
+def test_durations_read_as_people_say_them(seconds: float, expected: str) -> None:
+    assert status.duration(seconds) == expected
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "expected"), [(0, "0 MB"), (612_345_678, "612 MB"), (2_345_678_901, "2.3 GB")]
+)
+def test_sizes_read_as_people_say_them(size_bytes: int, expected: str) -> None:
+    assert status.size(size_bytes) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "problem"),
+    [
+        (("schema",), 2, "schema 2, this release reads 1"),
+        (("time",), "now", "time: not a number"),
+        (("time",), True, "time: not a number"),
+        (("server",), [], "server: not an object"),
+        (("server", "pid"), 1.5, "pid: not an integer"),
+        (("server", "pid"), True, "pid: not an integer"),
+        (("server", "url"), None, "url: not a string"),
+        (("versions",), {}, "versions: not a list"),
+        (("versions", 0), "v1", "versions: not an object"),
+        (("versions", 0, "enabled"), 1, "enabled: not true or false"),
+        (("versions", 0, "instances"), None, "instances: not a list"),
+        (("versions", 0, "instances", 0), 1, "instances: not an object"),
+        (("versions", 0, "retry_in_s"), "soon", "retry_in_s: not a number"),
+    ],
+)
+def test_a_state_that_cannot_be_read_names_what_is_wrong(
+    path: tuple[str | int, ...], value: object, problem: str
+) -> None:
+    whole = json.loads(json.dumps(seed()))
+    holder = whole
+    for step in path[:-1]:
+        holder = holder[step]
+    holder[path[-1]] = value
+
+    with pytest.raises(ValueError, match=problem):
+        snapshot.read(whole)
