@@ -152,10 +152,22 @@ def _drains(wanted: Wanted, fleet: Fleet, now: float) -> Iterator[Drain | Kill]:
             elif spec is not None:
                 if _is_replaced(wanted, slot, spec):
                     yield Drain(instance.id, "replaced")
-            elif slot.version == fleet.default and wanted.default and not default_runs:
-                continue  # the default route still needs it
+            elif _is_needed(wanted, fleet, slot.version, default_runs=default_runs):
+                continue
             elif all_settled:
                 yield Drain(instance.id, "no longer wanted")
+
+
+def _is_needed(wanted: Wanted, fleet: Fleet, version: str, *, default_runs: bool) -> bool:
+    """Tell whether a process without a wanted spec must go on: nothing better serves yet.
+
+    Either its version is enabled, but the files found now cannot be started; or the default
+    route still points at it.
+    """
+    configured = wanted.versions.get(version)
+    if configured is not None and configured.enabled:
+        return True
+    return version == fleet.default and bool(wanted.default) and not default_runs
 
 
 def _is_replaced(wanted: Wanted, slot: Slot, spec: WorkerSpec) -> bool:

@@ -73,6 +73,12 @@ class GatewayView:
     pid: int | None
     state: str
     restarts: int
+    reason: str | None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing more comes of waiting for its start."""
+        return self.state == "RUNNING" or self.restarts > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +93,7 @@ class Snapshot:
     """Wall clock, seconds."""
     config: str
     url: str
+    is_stopping: bool
     generation: int
     config_error: str | None
     default: str
@@ -105,8 +112,8 @@ class Snapshot:
 
     @property
     def is_settled(self) -> bool:
-        """Whether each enabled version runs, failed, or waits to try again."""
-        return all(version.is_settled for version in self.versions)
+        """Whether the gateway and each enabled version run, failed, or wait to try again."""
+        return self.gateway.is_settled and all(version.is_settled for version in self.versions)
 
 
 def read(state: Mapping[str, object]) -> Snapshot:
@@ -128,6 +135,7 @@ def read(state: Mapping[str, object]) -> Snapshot:
         started_at=_number(server, "started_at"),
         config=_text(server, "config"),
         url=_text(server, "url"),
+        is_stopping=server.get("stopping") is True,
         generation=_integer(state, "generation"),
         config_error=_optional_text(state, "config_error"),
         default=_text(state, "default"),
@@ -142,6 +150,7 @@ def _gateway(gateway: Mapping[str, object]) -> GatewayView:
         pid=_optional_integer(gateway, "pid"),
         state=_text(gateway, "state"),
         restarts=_integer(gateway, "restarts"),
+        reason=_optional_text(gateway, "reason"),
     )
 
 

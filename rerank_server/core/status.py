@@ -26,13 +26,14 @@ def warnings(snapshot: Snapshot, now: float, stale_after_s: float = 10.0) -> lis
 
     `now` is wall clock.
     """
-    found = []
+    found = ["the server is stopping"] if snapshot.is_stopping else []
     age_s = now - snapshot.time
     if age_s > stale_after_s:
         found.append(f"the server last gave news {duration(age_s)} ago; it may hang")
     gateway = snapshot.gateway
     if gateway.state != "RUNNING":
-        found.append(f"the gateway is {gateway.state} (restarts: {gateway.restarts})")
+        why = f"; {one_line(gateway.reason)}" if gateway.reason else ""
+        found.append(f"the gateway is {gateway.state} (restarts: {gateway.restarts}){why}")
     if snapshot.config_error is not None:
         found.append(f"the config as it is now was refused: {snapshot.config_error}")
     if snapshot.default != snapshot.default_wanted:
@@ -73,6 +74,7 @@ def to_json(snapshot: Snapshot) -> dict[str, object]:
         "started_at": snapshot.started_at,
         "config": snapshot.config,
         "url": snapshot.url,
+        "stopping": snapshot.is_stopping,
         "generation": snapshot.generation,
         "config_error": snapshot.config_error,
         "default": snapshot.default,
@@ -82,6 +84,7 @@ def to_json(snapshot: Snapshot) -> dict[str, object]:
             "pid": snapshot.gateway.pid,
             "state": snapshot.gateway.state,
             "restarts": snapshot.gateway.restarts,
+            "reason": snapshot.gateway.reason,
         },
         "versions": [_version_json(version) for version in snapshot.versions],
     }
