@@ -1,0 +1,254 @@
+"""A real server under test: supervisor, gateway and workers as real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import httpx
+import yaml
+
+READY_S = 30.0
+
+CODE = '''
+"""A version made for tests: behaves as its environment variables say."""
+import os, signal, sys, time
+
+MODE = os.environ.get("TEST_MODE", "")
+SCORE = float(os.environ.get("TEST_SCORE", "0.5"))
+
+if MODE == "fail at import":
+    raise ImportError("No module named 'frobnicate'")
+if MODE == "crash at import":
+    os.abort()
+if MODE == "hang at import":
+    time.sleep(3600)
+if MODE == "leak a grandchild":
+    import subprocess
+    subprocess.Popen(["sleep", "3600"])
+if MODE == "slow":
+    time.sleep(float(os.environ["TEST_SECONDS"]))
+
+def rerank(query, docs):
+    for doc in docs:
+        if doc == "please crash":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if doc == "please hang":
+            time.sleep(3600)
+        if doc == "please raise":
+            raise RuntimeError("asked to raise")
+        if doc.startswith("please wait "):
+            time.sleep(float(doc.removeprefix("please wait ")))
+    return [max(0.0, SCORE - 0.001 * index) for index, _ in enumerate(docs)]
+'''
+
+
+class Server:
+    """One server with its own config, models, run dir and state dir below `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.run_dir = root / "run"
+        self.state_dir = root / "state"
+        self.config_path = root / "config.yaml"
+        self.models_dir = root / "models"
+        self.config: dict[str, object] = {}
+        self.process: subprocess.Popen[bytes] | None = None
+        self._client: httpx.Client | None = None
+
+    # --- what it is given ---------------------------------------------------------------
+
+    def configure(
+        self,
+        default: str,
+        versions: Mapping[str, Mapping[str, object]],
+        *,
+        server: Mapping[str, object] | None = None,
+        **rest: object,
+    ) -> None:
+        """Write config.yaml, and a version directory for each version that has none."""
+        for name in versions:
+            directory = self.models_dir / str(versions[name].get("source", name))
+            if not directory.exists():
+                directory.mkdir(parents=True)
+                (directory / "rerank.py").write_text(CODE)
+        self.config = {
+            "default_version": default,
+            "models_dir": str(self.models_dir),
+            "versions": {name: dict(version) for name, version in versions.items()},
+            "server": {"port": 0, **(server or {})},
+            **rest,
+        }
+        temporary = self.config_path.with_suffix(".tmp")
+        temporary.write_text(yaml.safe_dump(self.config, sort_keys=False))
+        temporary.replace(self.config_path)
+
+    # --- its life -----------------------------------------------------------------------
+
+    def argv(self, *words: str) -> list[str]:
+        """Return the command line of a verb on this server."""
+        return [
+            *(sys.executable, "-m", "rerank_server", *words),
+            *("--run-dir", str(self.run_dir)),
+        ]
+
+    def cli(self, *words: str, timeout_s: float = READY_S) -> subprocess.CompletedProcess[str]:
+        """Run a CLI verb on this server and return what came of it."""
+        return subprocess.run(
+            self.argv(*words), capture_output=True, text=True, timeout=timeout_s, check=False
+        )
+
+    def spawn(self) -> None:
+        """Start it in the foreground form, without waiting for anything."""
+        log = (self.root / "supervisor.log").open("ab")
+        with log:
+            self.process = subprocess.Popen(
+                [
+                    *self.argv("start", "--foreground"),
+                    *("--config", str(self.config_path), "--state-dir", str(self.state_dir)),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def start(self) -> None:
+        """Start it and wait until every enabled version has settled and the gateway serves."""
+        self.spawn()
+        self.wait(_has_settled, "every version settled")
+
+    def stop(self, timeout_s: float = READY_S) -> int:
+        """TERM it and return its exit code."""
+        assert self.process is not None
+        self.process.terminate()
+        return self.process.wait(timeout_s)
+
+    def close(self) -> None:
+        """End it however it is; nothing of it stays."""
+        if self._client is not None:
+            self._client.close()
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+    # --- what it shows ------------------------------------------------------------------
+
+    def state(self) -> dict[str, object]:
+        """Return state.json as it is now; empty while there is none."""
+        try:
+            found = json.loads((self.run_dir / "state.json").read_text())
+        except FileNotFoundError:
+            return {}
+        assert isinstance(found, dict)
+        return found
+
+    def wait(
+        self,
+        reached: Callable[[Mapping[str, object]], object],
+        what: str,
+        timeout_s: float = READY_S,
+    ) -> dict[str, object]:
+        """Wait until state.json says so, and return it."""
+        assert self.process is not None
+        deadline = time.monotonic() + timeout_s
+        pidfd = os.pidfd_open(self.process.pid)
+        try:
+            while True:
+                state = self.state()
+                if state and reached(state):
+                    return state
+                left = deadline - time.monotonic()
+                ended = bool(select.select([pidfd], [], [], min(max(left, 0), 0.02))[0])
+                if ended or left <= 0:
+                    word = "it ended" if ended else f"{timeout_s:g} s passed"
+                    raise AssertionError(f"{word} before {what}; {self.logs()}\n{state}")
+        finally:
+            os.close(pidfd)
+
+    def wait_version(self, name: str, state: str, timeout_s: float = READY_S) -> dict[str, object]:
+        """Wait until a version is in that state, and return its entry."""
+        found = self.wait(
+            lambda s: version_of(s, name)["state"] == state, f"{name} is {state}", timeout_s
+        )
+        return version_of(found, name)
+
+    def version(self, name: str) -> dict[str, object]:
+        """Return a version's entry of state.json."""
+        return version_of(self.state(), name)
+
+    def pid_of(self, name: str) -> int:
+        """Return the pid of the version's first process."""
+        instances = self.version(name)["instances"]
+        assert isinstance(instances, list)
+        return int(instances[0]["pid"])
+
+    def logs(self) -> str:
+        """Return the end of every log, for a failing test's message."""
+        logs = [self.root / "supervisor.log", *sorted(self.state_dir.glob("logs/*.log"))]
+        return "\n".join(
+            f"--- {log.name}\n{log.read_text(errors='replace')[-3000:]}"
+            for log in logs
+            if log.exists()
+        )
+
+    def events(self) -> list[dict[str, object]]:
+        """Return the event log."""
+        lines = (self.state_dir / "events.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines]
+
+    # --- what it serves -----------------------------------------------------------------
+
+    @property
+    def url(self) -> str:
+        """Base address of the gateway."""
+        server = self.state()["server"]
+        assert isinstance(server, dict)
+        return str(server["url"])
+
+    @property
+    def client(self) -> httpx.Client:
+        """Return a keep-alive client of this server."""
+        if self._client is None:
+            self._client = httpx.Client(base_url=self.url, timeout=20.0)
+        return self._client
+
+    def rerank(
+        self, path: str = "/rerank", docs: list[str] | None = None, **headers: str
+    ) -> httpx.Response:
+        """Score documents; header names take underscores for dashes."""
+        return self.client.post(
+            path,
+            json={"query": "q", "docs": ["one", "two"] if docs is None else docs},
+            headers={name.replace("_", "-"): value for name, value in headers.items()},
+        )
+
+    def hang_up(self) -> None:
+        """Ring the supervisor's bell."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGHUP)
+
+
+def version_of(state: Mapping[str, object], name: str) -> dict[str, object]:
+    """Return a version's entry of a state object."""
+    versions = state["versions"]
+    assert isinstance(versions, list)
+    return next(dict(version) for version in versions if version["name"] == name)
+
+
+def _has_settled(state: Mapping[str, object]) -> bool:
+    versions, gateway = state["versions"], state["gateway"]
+    assert isinstance(versions, list)
+    assert isinstance(gateway, dict)
+    done = ("RUNNING", "FAILED", "BACKOFF", "DISABLED")
+    return gateway["state"] == "RUNNING" and all(v["state"] in done for v in versions)
