@@ -3,26 +3,45 @@
 from __future__ import annotations
 
 import os.path
-import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from rerank_server import config_rules, config_wording, yaml_text
 from rerank_server.errors import ConfigError
+from rerank_server.names import DEVICE, NONE, VERSION_NAME, default_endpoint, is_version_name
+from rerank_server.yaml_text import Key, Problem
 
-VERSION_NAME = r"^v[0-9]+(\.[0-9]+)?(-[a-z0-9]+([._-][a-z0-9]+)*)?$"
-NONE = "none"
-"""The word that switches a fallback off."""
+__all__ = [
+    "NONE",
+    "VERSION_NAME",
+    "Config",
+    "InferenceConfig",
+    "PreprocessConfig",
+    "ServerConfig",
+    "VersionConfig",
+    "is_version_name",
+    "parse",
+]
 
-Positive = Annotated[int, Field(ge=1)]
+Positive = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
-Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
+Device = Annotated[str, Field(pattern=DEVICE)]
+BatchSize = Annotated[int, Field(ge=1, le=4096)]
+MaxLength = Annotated[int, Field(ge=8, le=131_072)]
+MaxBatchTokens = Annotated[int, Field(ge=8, le=16_777_216)]
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_nothing_as_empty(cls, value: object) -> object:
+        """A section whose keys are all commented out has every default."""
+        return {} if value is None else value
 
 
 class PreprocessConfig(_Section):
@@ -34,10 +53,10 @@ class PreprocessConfig(_Section):
 class InferenceConfig(_Section):
     """Inference parameters shared by all enabled versions; a version may override them."""
 
-    batch_size: Annotated[int, Field(ge=1, le=4096)] = 16
-    max_length: Annotated[int, Field(ge=8, le=131_072)] = 512
+    batch_size: BatchSize = 16
+    max_length: MaxLength = 512
     use_fp16: bool = True
-    max_batch_tokens: Annotated[int, Field(ge=8)] = 8192
+    max_batch_tokens: MaxBatchTokens = 8192
 
 
 class VersionConfig(_Section):
@@ -51,11 +70,11 @@ class VersionConfig(_Section):
     device: Device = "auto"
     cpu_model: Literal["auto", "model", "model_cpu"] = "auto"
     fallback_to_cpu: bool = False
-    gpu_memory_threshold_mb: Annotated[int, Field(ge=0)] = 0
-    batch_size: Annotated[int, Field(ge=1, le=4096)] | None = None
-    max_length: Annotated[int, Field(ge=8, le=131_072)] | None = None
+    gpu_memory_threshold_mb: Annotated[int, Field(ge=0, le=10_000_000)] = 0
+    batch_size: BatchSize | None = None
+    max_length: MaxLength | None = None
     use_fp16: bool | None = None
-    max_batch_tokens: Annotated[int, Field(ge=8)] | None = None
+    max_batch_tokens: MaxBatchTokens | None = None
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     env: dict[str, str] = Field(default_factory=dict)
     start_timeout_s: Seconds = 300.0
@@ -77,9 +96,9 @@ class ServerConfig(_Section):
     keep_alive_s: Seconds = 30.0
     drain_timeout_s: Seconds = 65.0
     stop_timeout_s: Seconds = 90.0
-    max_body_bytes: Positive = 33_554_432
+    max_body_bytes: Annotated[int, Field(ge=1, le=134_217_728)] = 33_554_432
     max_docs: Positive = 10_000
-    max_head_bytes: Positive = 65_536
+    max_head_bytes: Annotated[int, Field(ge=256, le=16_777_216)] = 65_536
     max_connections: Positive = 10_000
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -97,7 +116,7 @@ class Config(_Section):
 
     def endpoint_of(self, name: str) -> str:
         """Return the path prefix under which the version `name` answers."""
-        return self.versions[name].endpoint or f"/rerank/{name}"
+        return self.versions[name].endpoint or default_endpoint(name)
 
     def source_of(self, name: str) -> str:
         """Return the name of the directory whose files the version `name` runs."""
@@ -133,9 +152,7 @@ class Config(_Section):
         return Path(os.path.normpath(config_directory / self.models_dir))
 
 
-def is_version_name(name: str) -> bool:
-    """Tell whether `name` follows the rule for version names and their directories."""
-    return len(name) <= 63 and re.fullmatch(VERSION_NAME, name) is not None
+_SECTIONS = config_wording.sections(Config)
 
 
 def parse(text: str, *, path: str) -> Config:
@@ -144,7 +161,62 @@ def parse(text: str, *, path: str) -> Config:
     Raises:
         ConfigError: with every problem found, each `path:line: key: what is wrong`.
     """
+    document = yaml_text.read(text)
+    if isinstance(document, Problem):
+        raise ConfigError([document.at(path)])
+    config, problems = _check(document)
+    if config is None or problems:
+        ordered = sorted(problems, key=lambda problem: problem.line)
+        raise ConfigError([problem.at(path) for problem in ordered])
+    return config
+
+
+def _check(document: yaml_text.Document) -> tuple[Config | None, list[Problem]]:
+    """Return the config, or as much as is needed to find all problems, and the problems."""
+    problems = list(document.problems)
+    value = document.value
+    if not isinstance(value, dict):
+        return None, [*problems, document.problem((), _not_a_mapping(value))]
+    config: Config | None
+    faulty: set[Key] = set()
     try:
-        return Config.model_validate(yaml.safe_load(text))
-    except (yaml.YAMLError, ValidationError) as error:
-        raise ConfigError(f"{path}: {error}") from error
+        config = Config.model_validate(value)
+    except ValidationError as error:
+        errors = error.errors(include_url=False)
+        found = [config_wording.explain(one, _SECTIONS) for one in errors]
+        problems += [document.problem(key, text) for key, text in found]
+        faulty = {key for key, _ in found}
+        absent = {one["loc"][:-1] for one in errors if one["type"] == "missing"}
+        config = _without(value, faulty | (absent - {()}))
+    if config is not None:
+        rules = config_rules.faults(config)
+        problems += [document.problem(key, text) for key, text in rules if key not in faulty]
+    return config, problems
+
+
+def _not_a_mapping(value: object) -> str:
+    if value is None:
+        return "the file is empty; it needs at least default_version and versions"
+    return (
+        f"must be a mapping of keys ('key: value', a space after the ':'), "
+        f"not {yaml_text.shown(value)}"
+    )
+
+
+def _without(value: Mapping[str, object], faulty: Collection[Key]) -> Config | None:
+    """Return the config that is left without the faulty keys, for the rules between keys."""
+    left = {"default_version": "", "versions": None} | _pruned(value, (), faulty)
+    if not isinstance(left["versions"], dict):
+        return None
+    return Config.model_validate(left)
+
+
+def _pruned(value: Mapping[str, object], key: Key, faulty: Collection[Key]) -> dict[str, object]:
+    left: dict[str, object] = {}
+    for name, item in value.items():
+        own = (*key, name)
+        if own not in faulty:
+            left[name] = _pruned(item, own, faulty) if isinstance(item, dict) else item
+        elif key == ("versions",):
+            left[name] = {}  # still a name that others may refer to
+    return left
