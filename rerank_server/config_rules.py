@@ -26,10 +26,14 @@ if TYPE_CHECKING:
 Fault = tuple[Key, str]
 """A key and what is wrong with it."""
 
+MOST_LISTED = 12
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MANAGED = {
     "CUDA_VISIBLE_DEVICES": "the server gives each worker its own card; use the key device",
+    "MKL_NUM_THREADS": "the worker derives it; use the key threads",
+    "OPENBLAS_NUM_THREADS": "the worker derives it; use the key threads",
+    "RAYON_NUM_THREADS": "the worker derives it; use the key threads",
     "HF_HUB_OFFLINE": "workers never use the network for models",
     "TRANSFORMERS_OFFLINE": "workers never use the network for models",
     "NOTIFY_SOCKET": "it belongs to the service manager and the server",
@@ -41,8 +45,9 @@ _MANAGED = {
 }
 """Variables whose value the worker's launch decides, and why.
 
-LD_PRELOAD and LD_LIBRARY_PATH are the operator's to set (allocators, OpenMP runtimes): they reach
-only that version's process, whose code is trusted anyway.
+OMP_NUM_THREADS is not among them: the worker takes it where `threads` is not set. LD_PRELOAD and
+LD_LIBRARY_PATH are the operator's to set (allocators, OpenMP runtimes): they reach only that
+version's process, whose code is trusted anyway.
 """
 
 
@@ -84,14 +89,20 @@ def _default_version(config: Config) -> Iterator[Fault]:
         if config.versions:
             yield ("default_version",), _no_such_version(name, config.versions)
     elif name not in enabled:
-        other = f" or choose one that is: {', '.join(enabled)}" if enabled else ""
+        other = f" or choose one that is: {_listed(enabled)}" if enabled else ""
         yield ("default_version",), f"{shown(name)} is not enabled; enable it{other}"
 
 
 def _no_such_version(name: str, known: Collection[str]) -> str:
     near = nearest(name, known)
-    hint = f"did you mean '{near}'?" if near else f"known: {', '.join(known)}"
+    hint = f"did you mean '{near}'?" if near else f"known: {_listed(known)}"
     return f"{shown(name)} is not a version here; {hint}"
+
+
+def _listed(names: Collection[str], joint: str = ", ") -> str:
+    """Return the names as a message lists them: a few, even if there are thousands."""
+    few = list(names)[:MOST_LISTED]
+    return joint.join(few if len(names) <= MOST_LISTED else [*few, "…"])
 
 
 def _endpoints(config: Config) -> Iterator[Fault]:
@@ -151,7 +162,7 @@ def _fallbacks(config: Config) -> Iterator[Fault]:
         else:
             following[name] = target
     for cycle in _cycles(following):
-        way = " -> ".join((*cycle, cycle[0]))
+        way = _listed([*cycle, cycle[0]], " -> ")
         text = f"{shown(cycle[1])} closes a circle: {way}; let one of them end it"
         yield ("versions", cycle[0], "fallback"), text
 

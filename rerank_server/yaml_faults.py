@@ -62,15 +62,16 @@ def describe(error: Exception, text: str) -> tuple[int, str]:
         return 1, _UNKNOWN
     line = int(mark.line)
     if "cannot start any token" in problem:
-        column = int(mark.column)
-        return line + 1, _bad_start(text.splitlines()[line][column : column + 1])
+        return line + 1, _bad_start(text.splitlines()[line], int(mark.column))
     sentence = next(
         (said for parts, said in _FAULTS if any(part in problem for part in parts)), _UNKNOWN
     )
     return line + 1, sentence
 
 
-def _bad_start(character: str) -> str:
+def _bad_start(line: str, column: int) -> str:
+    character = line[column : column + 1]
     if character == "\t":
-        return "a tab indents this line; use spaces only"
+        what = "stands in" if line[:column].strip() else "indents"
+        return f"a tab {what} this line; use spaces only"
     return f"a value cannot start with {character!r}; put it in quotes"

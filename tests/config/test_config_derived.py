@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -98,6 +99,20 @@ def test_a_section_whose_keys_are_all_commented_out_has_its_defaults() -> None:
     config = config_of("  v3:\n  v4: {preprocess: }\n", "server:\nglobal_config:")
 
     assert config == config_of("  v3: {}\n  v4: {}\n")
+
+
+def test_variables_that_nobody_else_decides_may_be_set() -> None:
+    env = {"OMP_NUM_THREADS": "2", "LD_PRELOAD": "/usr/lib/libjemalloc.so", "_x": "on"}
+
+    config = config_of(f"  v3: {{env: {json.dumps(env)}}}\n")
+
+    assert config.versions["v3"].env == env
+
+
+def test_a_version_may_take_longer_pairs_when_its_batches_do() -> None:
+    config = config_of("  v3: {max_length: 9000, max_batch_tokens: 9000}\n")
+
+    assert config.inference_of("v3").max_length == 9000
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "::1", "localhost", "gpu-1.example.org"])

@@ -421,3 +421,13 @@ def test_values_of_the_environment_are_never_shown() -> None:
     text = GOOD + "    env: {TOKEN: 123456, LIST: [123456], PYTHONHOME: '123456'}\n"
 
     assert "123456" not in "\n".join(problems_of(text))
+
+
+def test_a_message_lists_a_few_of_many_names() -> None:
+    names = [f"v{n}" for n in range(1, 100)]
+    text = f"default_version: big\nversions: {{{', '.join(f'{name}: ' for name in names)}}}\n"
+
+    assert problems_of(text) == [
+        "config.yaml:1: default_version: 'big' is not a version here; known: "
+        "v1, v2, v3, v4, v5, v6, v7, v8, v9, v10, v11, v12, …"
+    ]

@@ -203,6 +203,10 @@ def test_a_parser_error_without_a_place_is_told_at_the_first_line() -> None:
     )
 
 
+def test_a_tab_within_a_line_is_not_called_indentation() -> None:
+    assert fault_of("a: 1\nb\t: 1\n") == "c.yaml:2: a tab stands in this line; use spaces only"
+
+
 def test_an_empty_text_is_an_empty_document() -> None:
     assert value_of("") is None
     assert value_of("# only a comment\n") is None
