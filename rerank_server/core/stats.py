@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from rerank_server.core import wire
 
 WINDOW_S = 60.0
 QUANTILES = (0.5, 0.9, 0.95, 0.99)
-_NO_BUCKETS: Mapping[int, int] = MappingProxyType({})
+
+
+def _no_buckets() -> Mapping[int, int]:
+    return MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,7 @@ class Counters:
     errors: int = 0
     duration_count: int = 0
     duration_sum_s: float = 0.0
-    buckets: Mapping[int, int] = _NO_BUCKETS
+    buckets: Mapping[int, int] = field(default_factory=_no_buckets)
 
     def plus(self, other: Counters) -> Counters:
         """Return the sum, field by field."""
@@ -53,7 +56,7 @@ class VersionStats:
     """What one version has done, over all its processes and restarts."""
 
     totals: Counters = Counters()
-    seen: Mapping[str, Counters] = MappingProxyType({})
+    seen: Mapping[str, Counters] = field(default_factory=lambda: MappingProxyType({}))
     """Last figures of each live process, by instance id."""
     window: tuple[tuple[float, Mapping[int, int]], ...] = ()
     """New bucket counts by time of arrival, of the last minute."""
