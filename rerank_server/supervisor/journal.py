@@ -70,14 +70,12 @@ class Journal:
 
     def write(self, wanted: Wanted, change: Change, actor: str) -> None:
         """Append one change, with the time, the config generation and who caused it."""
-        fields = {
-            "from" if k == "before" else "to" if k == "after" else k: v
-            for k, v in asdict(change).items()
-        }
+        names = {"before": "from", "after": "to"}
+        fields = {names.get(key, key): value for key, value in asdict(change).items()}
         self._line({"generation": wanted.generation, "actor": actor, **fields})
-        quiet = change.after in ("BACKOFF", "FAILED") or change.reason is None
-        level = logging.INFO if quiet and change.after != "FAILED" else logging.WARNING
-        log.log(level, "state changed", extra={"change": fields})
+        went_wrong = change.after in ("BACKOFF", "FAILED")
+        known = {key: value for key, value in fields.items() if value is not None}
+        log.log(logging.WARNING if went_wrong else logging.INFO, "state changed", extra=known)
 
     def note(self, what: str, **fields: object) -> None:
         """Append an event of the server itself."""
