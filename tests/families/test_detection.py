@@ -1,0 +1,77 @@
+"""Which family a model folder is taken for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rerank_workers import families
+from rerank_workers.engines.files import ModelFilesError, read_model_files
+from rerank_workers.families.registry import detect
+from rerank_workers.scorer import Context
+
+from . import tiny
+
+CASES = [
+    ("BertForSequenceClassification", {}, "cross_encoder"),
+    ("XLMRobertaForSequenceClassification", {}, "cross_encoder"),
+    ("ModernBertForSequenceClassification", {}, "cross_encoder"),
+    ("BertModel", {}, "bi_encoder"),
+    ("XLMRobertaModel", {}, "bi_encoder"),
+    ("HF_ColBERT", {}, "late_interaction"),
+    ("BertModel", {"artifact.metadata": "{}"}, "late_interaction"),
+    ("ModernBertModel", {"modules.json": '[{"type": "pylate.models.Dense"}]'}, "late_interaction"),
+    (
+        "BertModel",
+        {"config_sentence_transformers.json": '{"model_type": "ColBERT"}'},
+        "late_interaction",
+    ),
+]
+
+
+@pytest.mark.parametrize(("architecture", "files", "family"), CASES)
+def test_a_family_is_told_from_the_models_own_files(
+    tmp_path: Path, architecture: str, files: dict[str, str], family: str
+) -> None:
+    config = json.dumps({"architectures": [architecture]})
+    for name, content in {"model.safetensors": "", "config.json": config, **files}.items():
+        (tmp_path / name).write_text(content, encoding="utf-8")
+
+    assert detect(read_model_files(tmp_path)) == family
+
+
+@pytest.mark.parametrize(("hidden", "family"), [(False, "cross_encoder"), (True, "bi_encoder")])
+def test_without_a_config_the_onnx_outputs_tell(tmp_path: Path, hidden: bool, family: str) -> None:
+    tiny.onnx_version(tmp_path, hidden=hidden)
+
+    assert families.load(Context("v1", tmp_path)).info["family"] == family
+
+
+@pytest.mark.parametrize("family", families.FAMILIES)
+def test_every_family_can_be_named(plain_bert: Path, bert: Path, family: str) -> None:
+    directory = bert if family == "cross_encoder" else plain_bert
+
+    assert families.load(Context("v1", directory), family=family).info["family"] == family
+
+
+def test_a_language_model_is_refused_by_name(tmp_path: Path) -> None:
+    config = json.dumps({"architectures": ["GemmaForCausalLM"]})
+    (tmp_path / "config.json").write_text(config, encoding="utf-8")
+    (tmp_path / "model.safetensors").touch()
+
+    with pytest.raises(ModelFilesError, match="no family for GemmaForCausalLM; there are cross_"):
+        detect(read_model_files(tmp_path))
+
+
+def test_a_config_without_an_architecture_asks_for_the_family(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").touch()
+
+    with pytest.raises(ModelFilesError, match=r"set FAMILY in rerank\.py"):
+        detect(read_model_files(tmp_path))
+
+
+def test_a_misspelt_family_is_refused(bert: Path) -> None:
+    with pytest.raises(ModelFilesError, match="no family 'crossencoder'; there are cross_encoder"):
+        families.load(Context("v1", bert), family="crossencoder")

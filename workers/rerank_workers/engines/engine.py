@@ -1,0 +1,67 @@
+"""The interface of an engine, and the choice of one from the files a model folder has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Protocol
+
+from rerank_workers.engines.batch import Batch, Floats
+from rerank_workers.engines.files import ModelFiles, ModelFilesError
+from rerank_workers.scorer import Context
+
+AUTO = "auto"
+TORCH = "torch"
+ONNX = "onnx"
+
+
+class Output(StrEnum):
+    """What a model is loaded for."""
+
+    LOGIT = "logit"
+    """One number per row, shape (rows,)."""
+    HIDDEN = "hidden"
+    """The last layer's state of every token, shape (rows, longest, width)."""
+
+
+class Engine(Protocol):
+    """A loaded model."""
+
+    @property
+    def mixes_requests(self) -> bool:
+        """Whether a row's numbers are the same whichever rows stand beside it."""
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """How the model is run, for people: engine, dtype, device, files."""
+
+    def run(self, batch: Batch) -> Floats:
+        """Compute the output the engine was loaded for.
+
+        Blocks. One thread at a time.
+
+        Raises:
+            DeviceMemoryError: the batch did not fit.
+        """
+
+
+def load_engine(context: Context, files: ModelFiles, output: Output, name: str = AUTO) -> Engine:
+    """Load the model; "auto" takes torch where Hugging Face weights lie, else the ONNX graph.
+
+    Raises:
+        ModelFilesError: no such engine, no file for it to run, or it cannot run the file.
+        DeviceMemoryError: the device has no room for the model.
+    """
+    if name not in (AUTO, TORCH, ONNX):
+        raise ModelFilesError(f"no engine {name!r}; there are {AUTO}, {TORCH} and {ONNX}")
+    if name == ONNX or (name == AUTO and not files.weights):
+        if files.onnx is None:
+            raise ModelFilesError(f"{files.directory}: no model.onnx for the ONNX engine")
+        from rerank_workers.engines.onnx_engine import load_onnx
+
+        return load_onnx(files.onnx, output, context.threads)
+    if not files.weights:
+        raise ModelFilesError(f"{files.directory}: no weights for the torch engine")
+    from rerank_workers.engines.torch_engine import load_torch
+
+    return load_torch(context, files, output)
