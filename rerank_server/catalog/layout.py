@@ -78,9 +78,10 @@ def require_inside(path: str) -> None:
 def _below_top(paths: Iterable[str]) -> list[tuple[str, str]]:
     """Pair every path with the folder that holds them all, "" if there is none."""
     files = [path for path in paths if not _is_hidden(path)]
-    tops = {path.split("/", 1)[0] if "/" in path else "" for path in files}
+    loose = [path for path in files if path not in _OWN_FILES]
+    tops = {path.split("/", 1)[0] if "/" in path else "" for path in loose}
     top = tops.pop() if len(tops) == 1 else ""
-    return [("" if top in _OWN_FOLDERS else top, path) for path in files]
+    return [("" if top in _OWN_FOLDERS or path in _OWN_FILES else top, path) for path in files]
 
 
 def _within(path: str, top: str) -> str:
