@@ -17,7 +17,7 @@ from typing import Self
 from rerank_server.errors import AlreadyRunningError, RunDirError
 from rerank_server.supervisor.rundir import RunDir, write_whole
 
-_SETTLE_S = 1.0  # between taking the lock and writing the pid file a server does nothing else
+SETTLE_S = 1.0  # between taking the lock and writing the pid file a server does nothing else
 _POLL_S = 0.02
 
 
@@ -80,16 +80,16 @@ class RunLock:
         self._directory = directory
 
     @classmethod
-    def take(cls, run: RunDir) -> Self:
+    def take(cls, run: RunDir, *, settle_s: float = SETTLE_S) -> Self:
         """Take the lock and write the pid file; the run dir must exist.
 
         Neither descriptor is inherited by a spawned process. What an earlier server left
-        (a lock file nobody holds, its pid file) is no obstacle.
+        (a lock file nobody holds, its pid file) is no obstacle. Blocks for at most `settle_s`.
 
         Raises:
             AlreadyRunningError: a server holds it; the message names its pid.
         """
-        deadline = time.monotonic() + _SETTLE_S
+        deadline = time.monotonic() + settle_s
         while True:
             descriptor = os.open(run.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             if _flock(descriptor, fcntl.LOCK_EX) and _is_at(descriptor, run.lock):
@@ -147,13 +147,15 @@ def is_held(run: RunDir) -> bool:
         os.close(descriptor)
 
 
-def who_runs(run: RunDir) -> Running | None:
+def who_runs(run: RunDir, *, settle_s: float = SETTLE_S) -> Running | None:
     """Return the process that holds the run dir's lock, or None when no server runs.
+
+    Blocks for at most `settle_s`, while a server that is just starting says its pid.
 
     Raises:
         RunDirError: the lock is held, yet its holder cannot be seen from here.
     """
-    deadline = time.monotonic() + _SETTLE_S
+    deadline = time.monotonic() + settle_s
     while is_held(run):
         running = _named_process(run)
         if running is not None:

@@ -90,9 +90,9 @@ def test_a_lock_held_by_a_process_out_of_sight_is_an_error_of_its_own(run: RunDi
         run.pid.write_text("not a pid\n")
 
         with pytest.raises(RunDirError, match="may run in another container"):
-            who_runs(run)
+            who_runs(run, settle_s=0.1)
         with pytest.raises(AlreadyRunningError, match=f"already runs on {run.path}$"):
-            RunLock.take(run)
+            RunLock.take(run, settle_s=0.1)
 
 
 def test_asking_who_runs_never_keeps_a_server_from_starting(run: RunDir) -> None:

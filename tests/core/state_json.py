@@ -79,6 +79,9 @@ def state(
     default_wanted: str | None = None,
     config_error: str | None = None,
     gateway: str = "RUNNING",
+    gateway_restarts: int = 0,
+    gateway_reason: str | None = None,
+    stopping: bool = False,
     pid: int = 1200,
     url: str = "http://127.0.0.1:8000",
 ) -> dict[str, object]:
@@ -94,12 +97,19 @@ def state(
             "host": "127.0.0.1",
             "port": 8000,
             "url": url,
+            "stopping": stopping,
         },
         "generation": 7,
         "config_error": config_error,
         "default": default,
         "default_wanted": default_wanted or default,
-        "gateway": {"generation": 1, "pid": 1201, "state": gateway, "restarts": 2},
+        "gateway": {
+            "generation": 1,
+            "pid": 1201,
+            "state": gateway,
+            "restarts": gateway_restarts,
+            "reason": gateway_reason,
+        },
         "versions": list(versions),
     }
 

@@ -115,7 +115,13 @@ def test_json_keeps_its_schema() -> None:
     [
         (seed(), TIME + 10, []),
         (seed(), TIME + 75, ["the server last gave news 1 min 15 s ago; it may hang"]),
-        (state(gateway="BACKOFF"), TIME, ["the gateway is BACKOFF (restarts: 2)"]),
+        (state(stopping=True), TIME, ["the server is stopping"]),
+        (state(gateway="STARTING"), TIME, ["the gateway is STARTING (restarts: 0)"]),
+        (
+            state(gateway="BACKOFF", gateway_restarts=2, gateway_reason="exit code 1\nmore"),
+            TIME,
+            ["the gateway is BACKOFF (restarts: 2); exit code 1"],
+        ),
         (
             state(config_error="config.yaml:3: what"),
             TIME,
@@ -153,7 +159,8 @@ OFF = version("v1", "DISABLED", enabled=False)
         (state(RUNS, OFF), True, True, []),
         (state(LOADS, default="v1"), False, False, ["v1: STARTING"]),
         (state(FAILED, default="v1"), True, False, ["v1: bad weights"]),
-        (state(RUNS, gateway="STARTING"), True, False, []),
+        (state(RUNS, gateway="STARTING"), False, False, []),
+        (state(RUNS, gateway="BACKOFF", gateway_restarts=1), True, False, []),
         (state(RUNS, default="v9"), True, False, []),
         (state(), True, False, []),
     ],
