@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import time
@@ -87,8 +88,13 @@ def who_listens(port: int) -> int | None:
     except psutil.Error:
         return None
     # An address is () for a socket that has none, else (ip, port).
-    holders = (c.pid for c in connections if c.status == psutil.CONN_LISTEN and port in c.laddr[1:])
-    return next(holders, None)
+    holders = [c.pid for c in connections if c.status == psutil.CONN_LISTEN and port in c.laddr[1:]]
+    # A server's processes all inherit the socket: the oldest is the one to talk about.
+    return min(
+        (pid for pid in holders if pid is not None),
+        key=lambda pid: start_ticks(pid) or math.inf,
+        default=None,
+    )
 
 
 class Launch:

@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 from rerank_server.core import snapshot, status
+from rerank_server.core.publish import Usage, version_state
+from rerank_server.core.stats import VersionStats
+from rerank_server.core.types import Instance, Slot, State, WantedVersion, WorkerSpec
 from tests.core.state_json import STARTED_AT, TIME, instance, seed, state, version
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -172,6 +175,21 @@ def test_settled_serving_and_failed_are_told_apart(
 
     assert (seen.is_settled, seen.default_serves) == (settled, serves)
     assert status.failures(seen) == failures
+
+
+def test_what_the_supervisor_publishes_can_be_read() -> None:
+    spec = WorkerSpec("v1", "/models/v1", "f", "/usr/bin/python3")
+    wanted = WantedVersion("v1", True, "/rerank/v1", "about", "v1", None, spec)
+    running = Instance("v1.1", spec, State.RUNNING, since=9.0, spawned_at=8.0, beat_at=10.0, pid=7)
+    stats, usage = VersionStats(), {"v1.1": Usage(memory_bytes=5_000_000)}
+    published = version_state(
+        wanted, Slot("v1", (running,)), stats, usage, now=10.0, is_default=True
+    )
+
+    seen = view(json.loads(json.dumps(published)))
+
+    assert status.line(seen) == "v1: RUNNING (PID: 7, CPU)"
+    assert (seen.is_default, seen.p95_s, seen.instances[0].uptime_s) == (True, None, 2.0)
 
 
 @pytest.mark.parametrize(
