@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import httpx
 import yaml
@@ -107,6 +108,9 @@ class Server:
 
     def spawn(self) -> None:
         """Start it in the foreground form, without waiting for anything."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
         log = (self.root / "supervisor.log").open("ab")
         with log:
             self.process = subprocess.Popen(
@@ -144,7 +148,7 @@ class Server:
 
     # --- what it shows ------------------------------------------------------------------
 
-    def state(self) -> dict[str, object]:
+    def state(self) -> dict[str, Any]:
         """Return state.json as it is now; empty while there is none."""
         try:
             found = json.loads((self.run_dir / "state.json").read_text())
@@ -166,7 +170,7 @@ class Server:
         try:
             while True:
                 state = self.state()
-                if state and reached(state):
+                if state and state["server"]["pid"] == self.process.pid and reached(state):
                     return state
                 left = deadline - time.monotonic()
                 ended = bool(select.select([pidfd], [], [], min(max(left, 0), 0.02))[0])

@@ -184,7 +184,7 @@ def test_a_replaced_file_is_a_change(server: Server) -> None:
 
     code = server.models_dir / "v2" / "rerank.py"
     fresh = code.with_name("rerank.py.new")
-    fresh.write_text(code.read_text().replace('"0.5"', '"0.5"  # fine-tuned'))
+    fresh.write_text(code.read_text() + "\n# fine-tuned\n")
     fresh.replace(code)
     done = server.cli("reload")
 
