@@ -84,8 +84,6 @@ def run(options: ServeOptions) -> int:
         gc.freeze()
         loop.run_until_complete(supervisor.run())
         _sweep(run_dir)
-        for path in (run_dir.routes, run_dir.state):
-            path.unlink(missing_ok=True)
     return 0
 
 
@@ -101,6 +99,8 @@ def _event_loop() -> Iterator[asyncio.AbstractEventLoop]:
 def _sweep(run_dir: RunDir) -> None:
     """Remove what an earlier server on this run dir left; the lock is ours."""
     clear(run_dir)
+    for path in (run_dir.routes, run_dir.state):
+        path.unlink(missing_ok=True)
     for directory in (run_dir.sockets, run_dir.metrics, run_dir.gateway):
         for path in directory.iterdir():
             path.unlink(missing_ok=True)
