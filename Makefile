@@ -55,7 +55,7 @@ run: models
 	  "Concorde was a supersonic transport aircraft, not a commercial jet airliner."
 	@echo
 	@echo "Go on:"
-	@echo "  curl $$($(BIN)/rerank-server status --json | $(BIN)/python -c 'import json, sys; print(json.load(sys.stdin)["server"]["url"])')/rerank -H 'Content-Type: application/json' \\"
+	@echo "  curl $$($(BIN)/rerank-server status --json | $(BIN)/python -c 'import json, sys; print(json.load(sys.stdin)["url"])')/rerank -H 'Content-Type: application/json' \\"
 	@echo "       -d '{\"query\": \"capital of France\", \"docs\": [\"Paris\", \"Rome\"]}'"
 	@echo "  $(BIN)/rerank-server status"
 	@echo "  $(BIN)/rerank-server stop"

@@ -106,7 +106,7 @@ class Server:
             self.argv(*words), capture_output=True, text=True, timeout=timeout_s, check=False
         )
 
-    def spawn(self) -> None:
+    def spawn(self, *options: str) -> None:
         """Start it in the foreground form, without waiting for anything."""
         if self._client is not None:
             self._client.close()
@@ -117,15 +117,16 @@ class Server:
                 [
                     *self.argv("start", "--foreground"),
                     *("--config", str(self.config_path), "--state-dir", str(self.state_dir)),
+                    *options,
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
 
-    def start(self) -> None:
+    def start(self, *options: str) -> None:
         """Start it and wait until every enabled version has settled and the gateway serves."""
-        self.spawn()
+        self.spawn(*options)
         self.wait(_has_settled, "every version settled")
 
     def stop(self, timeout_s: float = READY_S) -> int:
