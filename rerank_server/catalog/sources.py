@@ -179,8 +179,8 @@ def find(name: str, catalogue: Mapping[str, Source] = SOURCES) -> Source:
     if source is not None:
         return source
     near = difflib.get_close_matches(name, catalogue, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(catalogue)}"
-    raise CatalogError(f"the catalogue does not know {name!r}; {hint} Else name a repository.")
+    hint = f"did you mean {near[0]}" if near else f"known: {', '.join(catalogue)}"
+    raise CatalogError(f"the catalogue does not know {name!r}; {hint}; or give --repo org/name")
 
 
 def require_name(name: str) -> None:

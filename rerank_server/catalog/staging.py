@@ -15,10 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rerank_server.catalog.layout import is_weights
 from rerank_server.errors import CatalogError
-
-WEIGHT_SUFFIXES = (".safetensors", ".bin", ".onnx", ".xml")
-"""Files that make a folder a model: PyTorch, ONNX and OpenVINO weights."""
 
 _CODE = "rerank.py"
 
@@ -27,11 +25,8 @@ _SPARE_BYTES = 64 * 1024 * 1024
 
 
 def is_complete(directory: Path) -> bool:
-    """Whether a version directory holds a model: `model/` with a weight file in it."""
-    model = directory / "model"
-    if not model.is_dir():
-        return False
-    return any(file.suffix in WEIGHT_SUFFIXES for file in model.iterdir() if file.is_file())
+    """Whether a version directory holds a model: a weight file in `model/`."""
+    return any(is_weights(file.name) for file in (directory / "model").rglob("*"))
 
 
 @contextmanager

@@ -70,11 +70,11 @@ class Index:
 
     directory: Path
 
-    def add(self, project: str, files: Mapping[str, bytes]) -> Wheel:
+    def add(self, project: str, files: Mapping[str, bytes], version: str = "1.0") -> Wheel:
         """Publish a wheel with these files."""
-        path = self.directory / f"{project}-1.0-py3-none-any.whl"
-        info = f"{project}-1.0.dist-info"
-        metadata = f"Metadata-Version: 2.1\nName: {project}\nVersion: 1.0\n"
+        path = self.directory / f"{project}-{version}-py3-none-any.whl"
+        info = f"{project}-{version}.dist-info"
+        metadata = f"Metadata-Version: 2.1\nName: {project}\nVersion: {version}\n"
         tag = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr(f"{info}/METADATA", metadata)
@@ -85,7 +85,7 @@ class Index:
             for name, content in files.items():
                 archive.writestr(name, content)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        return Wheel(project, "1.0", digest, path.stat().st_size)
+        return Wheel(project, version, digest, path.stat().st_size)
 
 
 @pytest.fixture

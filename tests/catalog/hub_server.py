@@ -35,6 +35,8 @@ class FakeHub:
     slow_s: float = 0.0
     """Pause after every kilobyte."""
     token: str | None = None
+    listing: bytes | None = None
+    """What ModelScope answers instead of the list of files."""
     requests: list[tuple[str, str | None]] = field(default_factory=list)
     """Path and Range header of every request for a file."""
     url: str = ""
@@ -82,7 +84,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif re.fullmatch(rf"/api/models/{self.hub.repo}(/revision/(main|v1\.0|{COMMIT}))?", path):
             self._answer(200, json.dumps(self.hub.hugging_face_listing()).encode())
         elif path == f"/api/v1/models/{self.hub.repo}/repo/files":
-            self._answer(200, json.dumps(self.hub.modelscope_listing()).encode())
+            listing = json.dumps(self.hub.modelscope_listing()).encode()
+            self._answer(200, self.hub.listing or listing)
         elif path == f"/api/v1/models/{self.hub.repo}/repo":
             self._file(query["FilePath"][0])
         elif path.startswith(prefix := f"/{self.hub.repo}/resolve/{COMMIT}/"):

@@ -74,6 +74,21 @@ def test_weights_outside_the_file_are_refused(tmp_path: Path) -> None:
         onnx_file.read(tmp_path / "m.onnx")
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x38\x01",  # field 7, the graph, as a number
+        b"\x3a\x02\x2a\x00" + b"\x3a\x04\x2a\x02\x12\x00",  # a data type as bytes
+        b"\x3b",  # a group, long gone from protobuf
+    ],
+)
+def test_fields_of_the_wrong_kind_are_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "m.onnx").write_bytes(content)
+
+    with pytest.raises(CatalogError, match="not a complete ONNX file"):
+        onnx_file.read(tmp_path / "m.onnx")
+
+
 @given(content=st.binary(max_size=200))
 def test_no_bytes_crash_the_reader(
     tmp_path_factory: pytest.TempPathFactory, content: bytes

@@ -84,6 +84,26 @@ def test_a_repository_becomes_a_version(
     assert (done, label) == (total, "v9-x")
 
 
+def test_the_catalogue_knows_the_repositories_of_its_names(hub: FakeHub, tmp_path: Path) -> None:
+    hub.repo = "BAAI/bge-reranker-v2-m3"
+
+    pull(["v2-m3"], tmp_path, Silent(), options=PullOptions(revision="v1.0", endpoint=hub.url))
+
+    origin = json.loads((tmp_path / "v2-m3" / "origin.json").read_text())
+    assert origin["repo"] == "BAAI/bge-reranker-v2-m3"
+
+
+def test_a_word_that_is_no_repository_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match="it looks like org/name"):
+        pull(["v9-x"], tmp_path, Silent(), options=PullOptions(repo="a/b/c"))
+
+
+def test_an_answer_that_is_no_list_of_files_is_one_line(tmp_path: Path) -> None:
+    strange = FakeHub(listing=b'{"Data": {}}')
+    with served(strange), pytest.raises(CatalogError, match="not a list of files"):
+        bring(strange, tmp_path, kind=Hub.MODELSCOPE)
+
+
 def test_the_version_tells_where_it_came_from(hub: FakeHub, tmp_path: Path) -> None:
     bring(hub, tmp_path)
 
@@ -167,6 +187,7 @@ def test_a_hub_that_cannot_be_reached_is_one_line(tmp_path: Path, kind: Hub) -> 
     assert "\n" not in caught.value.message
 
 
+@pytest.mark.process
 def test_offline_mode_is_respected(hub: FakeHub, tmp_path: Path) -> None:
     code = f"""
 from pathlib import Path
@@ -186,6 +207,37 @@ except CatalogError as error:
 
     assert "offline" in ran.stdout.lower()
     assert hub.requests == []
+
+
+@pytest.mark.process
+def test_a_disk_that_fills_up_is_one_line(hub: FakeHub, tmp_path: Path) -> None:
+    # A limit on file sizes fails writes as a full disk does, and can be set without a disk.
+    code = f"""
+import resource
+from pathlib import Path
+from rerank_server.catalog.progress import Silent
+from rerank_server.catalog.pull import PullOptions, pull
+from rerank_server.errors import CatalogError
+resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+try:
+    options = PullOptions(repo="org/model", endpoint={hub.url!r})
+    pull(["v9-x"], Path({str(tmp_path)!r}), Silent(), options=options)
+except CatalogError as error:
+    print(error.message)
+"""
+
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert ran.stdout == f"{tmp_path}: the disk is full\n"
+    assert not (tmp_path / "v9-x").exists()
+
+
+def test_a_models_directory_that_is_read_only_is_one_line(hub: FakeHub) -> None:
+    # Nobody makes directories there, not even root.
+    with pytest.raises(CatalogError, match=r"/sys/kernel/.*cannot be written") as caught:
+        bring(hub, Path("/sys/kernel/models"))
+
+    assert "\n" not in caught.value.message
 
 
 def test_a_repository_larger_than_the_disk_is_refused_at_once(hub: FakeHub, tmp_path: Path) -> None:
