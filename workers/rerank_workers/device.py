@@ -1,0 +1,125 @@
+"""Scores queued jobs batch by batch and finds the one that is to blame when a batch fails.
+
+Belongs to the device thread alone, save for `batch_started_at`, which the beats read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from rerank_workers.batcher import Batcher, BatchLimits, Pair
+from rerank_workers.failures import Failure, one_line
+from rerank_workers.jobs import BatchDone, Broken, Event, Job, JobFailed, Scored
+from rerank_workers.scorer import DeviceMemoryError, Item
+from rerank_workers.scoring import Model, ModelError
+from rerank_workers.wire import EXIT_NO_DEVICE_MEMORY
+
+
+@dataclass(eq=False, slots=True)
+class Work:
+    """An encoded job and what is scored of it so far."""
+
+    job: Job
+    items: list[Item]
+    tokenize_s: float = 0.0
+    raw: list[float] = field(default_factory=list)
+    missing: int = 0
+    inference_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.raw = [0.0] * len(self.items)
+        self.missing = len(self.items)
+
+
+class Device:
+    """The queue of encoded jobs and the model that scores them."""
+
+    def __init__(
+        self, model: Model, batch_size: int, max_batch_tokens: int, clock: Callable[[], float]
+    ) -> None:
+        self._model = model
+        self._clock = clock
+        mixes = model.scorer.mixes_requests and not model.whole_requests
+        self._batcher: Batcher[Work] = Batcher(
+            BatchLimits(batch_size, max_batch_tokens, mixes, model.whole_requests)
+        )
+        self._works: dict[Job, Work] = {}
+        self.batch_started_at: float | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits to be scored."""
+        return self._batcher.is_empty
+
+    def add(self, work: Work) -> None:
+        """Queue an encoded job, unless its waiter has left meanwhile."""
+        if not work.job.is_gone:
+            self._works[work.job] = work
+            self._batcher.add(work, work.items, deadline=work.job.deadline, alone=work.job.alone)
+
+    def drop(self, job: Job) -> None:
+        """Forget a job; what is in the running batch is scored to no effect."""
+        work = self._works.pop(job, None)
+        if work is not None:
+            self._batcher.drop(work)
+
+    def score_next(self) -> list[Event]:
+        """Take one batch, score it, and return what came of it. Blocks.
+
+        When a batch of several jobs fails, each job is scored again by itself, so that only the
+        one at fault fails.
+        """
+        batch = self._batcher.take(self._clock())
+        if not batch:
+            return []
+        try:
+            return self._score(batch)
+        except DeviceMemoryError as error:
+            reason = f"the device has no room for a single pair: {error}"
+            return [Broken(Failure(one_line(reason), EXIT_NO_DEVICE_MEMORY))]
+        finally:
+            self.batch_started_at = None
+
+    def _score(self, batch: Sequence[Pair[Work]]) -> list[Event]:
+        self.batch_started_at = started = self._clock()
+        failure = None
+        try:
+            scores = self._model.score([pair.item for pair in batch])
+        except ModelError as error:
+            failure = error
+        duration_s = self._clock() - started
+        works = {pair.work: None for pair in batch}
+        for work in works:
+            work.inference_s += duration_s
+        if failure is None:
+            for pair, score in zip(batch, scores, strict=True):
+                pair.work.raw[pair.index] = score
+                pair.work.missing -= 1
+            done = BatchDone(len(batch), sum(pair.tokens for pair in batch), duration_s)
+            return [done, *(event for work in works for event in self._finish(work))]
+        if len(works) == 1:
+            return [self._fail(batch[0].work, failure)]
+        events: list[Event] = []
+        for work in works:
+            events += self._score([pair for pair in batch if pair.work is work])
+        return events
+
+    def _finish(self, work: Work) -> list[Event]:
+        """Report a job all of whose pairs are scored, if anyone still waits for it."""
+        if work.missing or self._works.get(work.job) is not work:
+            return []
+        try:
+            unit = self._model.unit(work.raw)
+        except ModelError as error:
+            return [self._fail(work, error)]
+        del self._works[work.job]
+        tokens = [item.tokens for item in work.items]
+        truncated = [index for index, item in enumerate(work.items) if item.truncated]
+        return [
+            Scored(work.job, work.raw, unit, tokens, truncated, work.tokenize_s, work.inference_s)
+        ]
+
+    def _fail(self, work: Work, error: ModelError) -> JobFailed:
+        self.drop(work.job)
+        return JobFailed(work.job, str(error), error.site)

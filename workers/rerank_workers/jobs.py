@@ -1,0 +1,81 @@
+"""What travels between the event loop, the tokenizing thread and the device thread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rerank_workers.failures import Failure
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """One accepted request. The event loop alone writes `is_gone`; the threads read it."""
+
+    number: int
+    query: str
+    docs: Sequence[str]
+    accepted_at: float
+    """Clock of the event loop (CLOCK_MONOTONIC), as are all times here."""
+    deadline: float | None = None
+    alone: bool = False
+    request_id: str = ""
+    is_gone: bool = False
+    """Its waiter left or was answered: no thread needs to work on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """The start reached a stage: import, load or warmup."""
+
+    stage: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The model scored its warm-up pairs and waits for work."""
+
+    info: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The worker cannot go on: it failed to load, or the device has no room for one pair."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class BatchDone:
+    """The device thread finished one batch, whatever came of it."""
+
+    pairs: int
+    tokens: int
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A request has all its scores."""
+
+    job: Job
+    raw: list[float]
+    unit: list[float]
+    tokens: list[int]
+    truncated: list[int]
+    tokenize_s: float
+    inference_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class JobFailed:
+    """The model failed on one request."""
+
+    job: Job
+    message: str
+    """For the client: may quote its own texts."""
+    site: str
+    """For logs and operators: error class and place in the code, never a text."""
+
+
+Event = Progressed | Loaded | Broken | BatchDone | Scored | JobFailed

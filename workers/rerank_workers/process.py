@@ -1,0 +1,27 @@
+"""What this process takes of memory, for its beats."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_STATM = Path("/proc/self/statm")
+
+
+def resident_bytes() -> int:
+    """Return the resident memory of this process."""
+    return int(_STATM.read_text().split()[1]) * _PAGE_BYTES
+
+
+def gpu_bytes(device: str) -> int:
+    """Return the GPU memory torch holds for this process; 0 off the GPU.
+
+    Imports nothing: a worker that never imported torch has no CUDA context of torch's.
+    """
+    torch = sys.modules.get("torch")
+    cuda = getattr(torch, "cuda", None)
+    if cuda is None or not device.startswith("cuda") or not cuda.is_initialized():
+        return 0
+    return int(cuda.memory_reserved())

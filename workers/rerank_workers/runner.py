@@ -1,0 +1,160 @@
+"""The two threads of a worker: one tokenizes, one owns the device and the queue of batches.
+
+The device thread imports and loads the model too, so that all of the model's code that touches
+the device runs in one thread. It takes the next batch the moment it is free; nothing waits for a
+timer. The event loop speaks to both threads through their mailboxes and hears of results through
+`post`.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+from rerank_workers.device import Device, Work
+from rerank_workers.failures import Failure, failure_of, named, one_line
+from rerank_workers.jobs import Broken, Event, Job, JobFailed, Loaded, Progressed
+from rerank_workers.preprocess import clean
+from rerank_workers.scorer import DeviceMemoryError
+from rerank_workers.scoring import Model, ModelError
+from rerank_workers.wire import EXIT_CRASHED
+
+log = logging.getLogger(__name__)
+
+Post = Callable[[Sequence[Event]], None]
+"""Hand events to the event loop, from any thread, without blocking."""
+Load = Callable[[Callable[[str], None]], Model]
+"""Import, load and warm up the model, naming each stage as it begins. Blocks."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerLimits:
+    """How requests are prepared and cut into batches."""
+
+    batch_size: int
+    max_batch_tokens: int
+    clean: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Dropped:
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class _Closed:
+    pass
+
+
+class Runner:
+    """Scores jobs for the event loop; no method blocks."""
+
+    def __init__(
+        self,
+        load: Load,
+        limits: RunnerLimits,
+        post: Post,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._load = load
+        self._limits = limits
+        self._post = post
+        self._clock = clock
+        self._device: Device | None = None
+        self._texts: queue.SimpleQueue[Job | _Closed] = queue.SimpleQueue()
+        self._mailbox: queue.SimpleQueue[Work | _Dropped | _Closed] = queue.SimpleQueue()
+
+    @property
+    def batch_started_at(self) -> float | None:
+        """When the batch on the device began; None between batches."""
+        return None if self._device is None else self._device.batch_started_at
+
+    def start(self) -> None:
+        """Begin to load; `Loaded` or `Broken` is posted when that is over."""
+        self._spawn(self._own_device, "device")
+
+    def submit(self, job: Job) -> None:
+        """Queue a job; `Scored` or `JobFailed` is posted for it unless it is dropped before."""
+        self._texts.put(job)
+
+    def drop(self, job: Job) -> None:
+        """Score nothing more of a job whose `is_gone` was just set."""
+        self._mailbox.put(_Dropped(job))
+
+    def close(self) -> None:
+        """Tell the threads to end after what they are doing."""
+        self._texts.put(_Closed())
+        self._mailbox.put(_Closed())
+
+    def _spawn(self, body: Callable[[], None], name: str) -> None:
+        # A daemon: a thread stuck in the model's code must not keep the process from leaving.
+        threading.Thread(target=self._guard, args=(body,), name=name, daemon=True).start()
+
+    def _guard(self, body: Callable[[], None]) -> None:
+        """Run a thread's body; the death of a thread is the worker's failure, never silent."""
+        try:
+            body()
+        except BaseException as error:
+            log.error("thread died", extra={"error": type(error).__name__}, exc_info=error)
+            self._post([Broken(Failure(one_line(f"worker: {named(error)}"), EXIT_CRASHED))])
+
+    def _own_device(self) -> None:
+        try:
+            model = self._load(lambda stage: self._post([Progressed(stage)]))
+            facts = {str(key): str(value) for key, value in model.scorer.info.items()}
+        except (Exception, SystemExit) as error:
+            log.error("version failed to start", exc_info=error)
+            self._post([Broken(failure_of(error))])
+            return
+        limits = self._limits
+        device = Device(model, limits.batch_size, limits.max_batch_tokens, self._clock)
+        self._device = device
+        self._spawn(lambda: self._tokenize(model), "tokenize")
+        self._post([Loaded(facts)])
+        while self._receive(device):
+            events = device.score_next()
+            if events:
+                self._post(events)
+
+    def _receive(self, device: Device) -> bool:
+        """Read the mailbox until it is empty; wait for the first letter only when idle."""
+        wait = device.is_idle
+        while True:
+            try:
+                letter = self._mailbox.get(block=wait)
+            except queue.Empty:
+                return True
+            wait = False
+            match letter:
+                case Work():
+                    device.add(letter)
+                case _Dropped(job):
+                    device.drop(job)
+                case _Closed():
+                    return False
+                case _:
+                    assert_never(letter)
+
+    def _tokenize(self, model: Model) -> None:
+        while not isinstance(job := self._texts.get(), _Closed):
+            if not job.is_gone:
+                self._encode(model, job)
+
+    def _encode(self, model: Model, job: Job) -> None:
+        started = self._clock()
+        query, docs = job.query, job.docs
+        if self._limits.clean:
+            query, docs = clean(query), [clean(doc) for doc in docs]
+        try:
+            items = model.encode(query, docs)
+        except ModelError as error:
+            self._post([JobFailed(job, str(error), error.site)])
+        except DeviceMemoryError as error:
+            self._post([JobFailed(job, f"encode: {error}", "encode: no device memory")])
+        else:
+            self._mailbox.put(Work(job, items, self._clock() - started))
