@@ -30,6 +30,7 @@ from rerank_server.core.types import (
     Start,
     State,
     Stop,
+    Wanted,
     WasReset,
 )
 
@@ -40,9 +41,9 @@ def apply(fleet: Fleet, event: Event, now: float, policy: Policy) -> Fleet:
         case Spawned(instance, pid):
             return _change(fleet, instance, lambda i: replace(i, pid=pid, beat_at=now))
         case SpawnFailed(instance, reason):
-            return _end(fleet, instance, now, policy, f"could not be spawned: {reason}")
+            return _end(fleet, instance, f"could not be spawned: {reason}", now, policy)
         case BecameReady(instance, info):
-            return _ready(fleet, instance, info, now)
+            return _change(fleet, instance, lambda i: _ready(i, info, now))
         case Beaten(instance, in_flight, batch_started_at):
             return _change(
                 fleet,
@@ -55,10 +56,11 @@ def apply(fleet: Fleet, event: Event, now: float, policy: Policy) -> Fleet:
             return _change(fleet, instance, lambda i: replace(i, is_drained=True, in_flight=0))
         case SaidFarewell(instance, farewell):
             return _change(fleet, instance, lambda i: replace(i, farewell=farewell))
-        case Exited():
-            return _exited(fleet, event, now, policy)
+        case Exited(instance, code, detail):
+            is_final = code == wire.EXIT_WOULD_FAIL_AGAIN
+            return _end(fleet, instance, detail, now, policy, is_final=is_final)
         case WasReset(version):
-            return _put(fleet, replace(fleet.slot(version), failure=None, failed_at=()))
+            return _put(fleet, _forgiven(fleet.slot(version)))
         case CameLate(by_s):
             return _shift(fleet, by_s)
         case _:
@@ -71,7 +73,7 @@ def issue(fleet: Fleet, action: Action, now: float) -> Fleet:
         case Start(instance, spec):
             slot = fleet.slot(spec.version)
             fresh = Instance(instance, spec, State.STARTING, now, now, now)
-            again = slot.failure is not None and slot.failure.spec == spec
+            again = slot.failure_of(spec) is not None
             return _put(
                 fleet,
                 replace(
@@ -101,70 +103,70 @@ def issue(fleet: Fleet, action: Action, now: float) -> Fleet:
             assert_never(action)
 
 
+def forget(wanted: Wanted, fleet: Fleet) -> Fleet:
+    """Return the fleet without the failures of what is no longer wanted: it may be tried anew."""
+    for slot in fleet.slots.values():
+        if slot.failure is not None and slot.failure.spec != wanted.spec(slot.version):
+            fleet = _put(fleet, _forgiven(slot))
+    return fleet
+
+
 def next_id(slot: Slot) -> str:
     """Return the id of the slot's next instance: never used before by this supervisor."""
     return f"{slot.version}.{slot.serial + 1}"
 
 
-def _ready(fleet: Fleet, instance_id: str, info: Mapping[str, str], now: float) -> Fleet:
-    def change(i: Instance) -> Instance:
-        if i.state is not State.STARTING:
-            return i
-        return replace(i, state=State.RUNNING, since=now, beat_at=now, info=info)
-
-    return _change(fleet, instance_id, change)
-
-
-def _exited(fleet: Fleet, event: Exited, now: float, policy: Policy) -> Fleet:
-    instance_id = event.instance
-    instance = fleet.find(instance_id)
-    if instance is None:
-        return fleet
-    if instance.doom is not None:
-        return _end(fleet, instance_id, now, policy, instance.doom)
-    if instance.state in (State.DRAINING, State.STOPPING):
-        return _end(fleet, instance_id, now, policy, None)
-    if instance.farewell is not None:
-        return _end(
-            fleet,
-            instance_id,
-            now,
-            policy,
-            instance.farewell.reason,
-            is_final=instance.farewell.would_fail_again,
-        )
-    is_final = event.code == wire.EXIT_WOULD_FAIL_AGAIN
-    return _end(fleet, instance_id, now, policy, event.detail, is_final=is_final)
+def _ready(instance: Instance, info: Mapping[str, str], now: float) -> Instance:
+    if instance.state is not State.STARTING:
+        return instance
+    return replace(
+        instance,
+        state=State.RUNNING,
+        since=now,
+        ready_at=now,
+        beat_at=now,
+        batch_started_at=None,  # an earlier beat may have told of the warm-up pass
+        info=info,
+    )
 
 
 def _end(
     fleet: Fleet,
     instance_id: str,
+    detail: str,
     now: float,
     policy: Policy,
-    reason: str | None,
     *,
     is_final: bool = False,
 ) -> Fleet:
-    """Take the instance out; with a reason, its end counts against its version."""
+    """Take the instance out; unless it was told to go, its end counts against its version."""
     instance = fleet.find(instance_id)
     if instance is None:
         return fleet
     slot = fleet.slot(instance.spec.version)
-    rest = tuple(i for i in slot.instances if i.id != instance_id)
-    slot = replace(slot, instances=rest)
-    if reason is not None:
-        slot = _remember(slot, instance, reason, now, policy, is_final=is_final)
-    return _put(fleet, slot)
+    slot = replace(slot, instances=tuple(i for i in slot.instances if i.id != instance_id))
+    was_told = instance.state in (State.DRAINING, State.STOPPING)
+    if was_told and instance.doom is None:
+        return _put(fleet, slot)
+    reason = detail
+    if instance.farewell is not None:
+        reason = f"{instance.farewell.reason}\n{detail}"
+        is_final = instance.farewell.would_fail_again
+    elif instance.doom is not None:
+        reason = f"{instance.doom}\n{detail}"
+    return _put(fleet, _remember(slot, instance, reason, now, policy, is_final=is_final))
 
 
 def _remember(
     slot: Slot, instance: Instance, reason: str, now: float, policy: Policy, *, is_final: bool
 ) -> Slot:
-    was_stable = instance.state is State.RUNNING and now - instance.since >= policy.stable_s
-    same = slot.failure is not None and slot.failure.spec == instance.spec
-    attempt = 1 if was_stable or slot.failure is None or not same else slot.failure.attempt + 1
-    earlier = slot.failed_at if same and not was_stable else ()
+    known = slot.failure_of(instance.spec)
+    if known is None and slot.failure is not None and instance.spawned_at < slot.failed_at[-1]:
+        return slot  # what was to replace it has failed since, and that is not forgiven
+    if _was_stable(instance, policy):
+        known = None
+    attempt = 1 if known is None else known.attempt + 1
+    earlier = () if known is None else slot.failed_at
     recent = (*(t for t in earlier if now - t < policy.failure_window_s), now)
     retry_at: float | None = None
     if not is_final and len(recent) >= policy.failure_limit:
@@ -178,19 +180,40 @@ def _remember(
     return replace(slot, failure=failure, failed_at=recent)
 
 
+def _was_stable(instance: Instance, policy: Policy) -> bool:
+    """Tell whether it ran well for so long that earlier failures no longer count."""
+    if instance.ready_at is None:
+        return False
+    well_until = instance.beat_at
+    if instance.batch_started_at is not None:
+        well_until = min(well_until, instance.batch_started_at)
+    return well_until - instance.ready_at >= policy.stable_s
+
+
+def _forgiven(slot: Slot) -> Slot:
+    return replace(slot, failure=None, failed_at=())
+
+
 def _shift(fleet: Fleet, by_s: float) -> Fleet:
+    def moved(at: float | None) -> float | None:
+        return None if at is None else at + by_s
+
     def later(i: Instance) -> Instance:
-        started = i.batch_started_at
         return replace(
             i,
             since=i.since + by_s,
             spawned_at=i.spawned_at + by_s,
             beat_at=i.beat_at + by_s,
-            batch_started_at=None if started is None else started + by_s,
+            batch_started_at=moved(i.batch_started_at),
+            ready_at=moved(i.ready_at),
         )
 
     slots = {
-        name: replace(slot, instances=tuple(later(i) for i in slot.instances))
+        name: replace(
+            slot,
+            instances=tuple(later(i) for i in slot.instances),
+            failed_at=tuple(at + by_s for at in slot.failed_at),
+        )
         for name, slot in fleet.slots.items()
     }
     return replace(fleet, slots=MappingProxyType(slots))

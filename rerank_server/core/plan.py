@@ -7,18 +7,20 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from rerank_server.core.reconcile import is_settled
-from rerank_server.core.types import Fleet, State, Wanted
+from rerank_server.core.reconcile import is_settled, runs, serving_or_coming
+from rerank_server.core.types import Fleet, Slot, State, Wanted
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Version names by what a change of config does to their processes, in config order."""
+    """Version names by what a change of config does to their processes."""
 
     started: tuple[str, ...]
-    """A process is started: newly enabled, or replaced because its spec changed."""
+    """A process is started: newly enabled, or replaced because its spec changed. Config order."""
     stopped: tuple[str, ...]
+    """No longer enabled, in the order they were first started."""
     kept: tuple[str, ...]
+    """Its process goes on untouched. Config order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,44 +33,47 @@ class Verdict:
 
 def plan(new: Wanted, fleet: Fleet) -> Plan:
     """Return what has to happen to the processes of this fleet to become `new`."""
+    enabled = [name for name, version in new.versions.items() if version.enabled]
     started: list[str] = []
     kept: list[str] = []
-    for name in new.versions:
-        spec = new.spec(name)
-        if spec is None:
-            continue
-        alive = (State.STARTING, State.RUNNING)
-        is_there = any(i.spec == spec and i.state in alive for i in fleet.slot(name).instances)
-        (kept if is_there else started).append(name)
+    for name in enabled:
+        spec, slot = new.spec(name), fleet.slot(name)
+        if spec is None:  # cannot be started: what runs stays
+            kept += [name] if _is_in(slot, State.RUNNING) else []
+        elif serving_or_coming(slot, spec) is None:
+            started.append(name)
+        else:
+            kept.append(name)
     stopped = [
         name
         for name, slot in fleet.slots.items()
-        if new.spec(name) is None and any(i.state is State.RUNNING for i in slot.instances)
+        if name not in enabled and _is_in(slot, State.RUNNING, State.STARTING)
     ]
     return Plan(tuple(started), tuple(stopped), tuple(kept))
 
 
 def verdict(wanted: Wanted, fleet: Fleet) -> Verdict | None:
-    """Return how the wanted state came out, or None while something is still under way."""
+    """Return how the wanted state came out, or None while something is still under way.
+
+    To be asked when `reconcile` finds nothing to do: an old process that runs then is one that
+    has to stay.
+    """
     reasons: dict[str, str] = {}
     for name, version in wanted.versions.items():
-        if not version.enabled:
-            continue
+        slot = fleet.slot(name)
+        failure = slot.failure_of(version.spec)
         if version.problem is not None:
             reasons[name] = version.problem
         elif not is_settled(wanted, fleet, name):
             return None
-        elif not _runs(wanted, fleet, name):
-            failure = fleet.slot(name).failure
-            reasons[name] = failure.reason if failure is not None else "does not run"
+        elif failure is not None and not runs(slot, version.spec):
+            reasons[name] = failure.reason
     for instance in fleet.instances():
         is_current = instance.spec == wanted.spec(instance.spec.version)
-        is_kept_as_default = instance.spec.version == fleet.default
-        if not is_current and not is_kept_as_default and instance.spec.version not in reasons:
+        if not is_current and instance.state is not State.RUNNING:
             return None
     return Verdict("failed" if reasons else "applied", MappingProxyType(reasons))
 
 
-def _runs(wanted: Wanted, fleet: Fleet, name: str) -> bool:
-    spec = wanted.spec(name)
-    return any(i.spec == spec and i.state is State.RUNNING for i in fleet.slot(name).instances)
+def _is_in(slot: Slot, *states: State) -> bool:
+    return any(i.state in states for i in slot.instances)

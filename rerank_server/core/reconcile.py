@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import assert_never
 
 from rerank_server.core.lifecycle import next_id
 from rerank_server.core.types import (
@@ -17,8 +18,13 @@ from rerank_server.core.types import (
     State,
     Stop,
     Wanted,
+    WantedVersion,
     WorkerSpec,
 )
+
+_START_TIMEOUT_S = 300.0
+_MAX_BATCH_S = 120.0
+"""For a process whose version the config does not name any more; as the config's own defaults."""
 
 
 def reconcile(wanted: Wanted, fleet: Fleet, now: float, policy: Policy) -> list[Action]:
@@ -29,27 +35,26 @@ def reconcile(wanted: Wanted, fleet: Fleet, now: float, policy: Policy) -> list[
     """
     actions: list[Action] = []
     for instance in fleet.instances():
-        action = _overdue(instance, wanted, now, policy)
-        if action is not None:
-            actions.append(action)
+        due = _due(instance, wanted, policy)
+        if due is not None and now >= due[0]:
+            actions.append(due[1])
     touched = {a.instance for a in actions}
-    actions += [a for a in _drains(wanted, fleet, now) if a.instance not in touched]
+    actions += [a for a in _drains(wanted, fleet, policy) if a.instance not in touched]
     actions += _starts(wanted, fleet, now, policy)
     return actions
 
 
 def next_deadline(wanted: Wanted, fleet: Fleet, policy: Policy) -> float | None:
     """Return the earliest time at which `reconcile` may find something new without an event."""
-    times = [t for i in fleet.instances() if (t := _deadline(i, wanted, policy)[0]) is not None]
-    for name, slot in fleet.slots.items():
-        failure = slot.failure
-        if (
-            failure is not None
-            and failure.retry_at is not None
-            and failure.spec == wanted.spec(name)
-            and serving_or_coming(slot, failure.spec) is None
-        ):
-            times.append(failure.retry_at)
+    dues = [due for i in fleet.instances() if (due := _due(i, wanted, policy)) is not None]
+    retries = [
+        slot.failure.retry_at
+        for slot in fleet.slots.values()
+        if slot.failure is not None and slot.failure.retry_at is not None
+    ]
+    times = [due[0] for due in dues]
+    # A retry that will still wait for its turn then is woken by what ends the wait.
+    times += [at for at in retries if _starts(wanted, fleet, at, policy)]
     return min(times, default=None)
 
 
@@ -59,167 +64,177 @@ def point_default(wanted: Wanted, fleet: Fleet) -> str | None:
     It moves to the wanted default only when that one runs; until then it stays where it is as
     long as a process of that version runs.
     """
-    if _is_running(fleet, wanted.default):
+    if _is_running(fleet.slot(wanted.default)):
         return wanted.default
-    if fleet.default is not None and _is_running(fleet, fleet.default):
+    if fleet.default is not None and _is_running(fleet.slot(fleet.default)):
         return fleet.default
     return wanted.default or fleet.default
 
 
 def is_settled(wanted: Wanted, fleet: Fleet, name: str) -> bool:
     """Tell whether `name` is done starting: it runs, cannot run, or failed at least once."""
-    spec = wanted.spec(name)
-    if spec is None:
-        return True
-    slot = fleet.slot(name)
-    if slot.failure is not None and slot.failure.spec == spec:
-        return True
-    current = serving_or_coming(slot, spec)
-    return current is not None and current.state is State.RUNNING
+    spec, slot = wanted.spec(name), fleet.slot(name)
+    return spec is None or slot.failure_of(spec) is not None or runs(slot, spec)
+
+
+def runs(slot: Slot, spec: WorkerSpec | None) -> bool:
+    """Tell whether a process of exactly `spec` answers requests."""
+    return any(i.spec == spec and i.state is State.RUNNING for i in slot.instances)
 
 
 def serving_or_coming(slot: Slot, spec: WorkerSpec) -> Instance | None:
     """Return the instance that runs or will run exactly `spec`."""
-    return next(
-        (
-            i
-            for i in slot.instances
-            if i.spec == spec and i.state in (State.STARTING, State.RUNNING)
-        ),
-        None,
-    )
+    alive = (State.STARTING, State.RUNNING)
+    return next((i for i in slot.instances if i.spec == spec and i.state in alive), None)
 
 
 # --- deadlines ----------------------------------------------------------------------------------
 
 
-def _deadline(instance: Instance, wanted: Wanted, policy: Policy) -> tuple[float | None, str]:
-    """Return when this instance is overdue in its present state, and for what."""
+def _due(instance: Instance, wanted: Wanted, policy: Policy) -> tuple[float, Kill | Stop] | None:
+    """Return when this instance is overdue in its present state, and what is to be done then."""
     version = wanted.versions.get(instance.spec.version)
     match instance.state:
         case State.STARTING:
-            limit_s = version.start_timeout_s if version is not None else 300.0
-            return instance.spawned_at + limit_s, f"not ready within {limit_s:g} s"
+            limit_s = _START_TIMEOUT_S if version is None else version.start_timeout_s
+            late = Kill(instance.id, f"not ready within {limit_s:g} s", is_failure=True)
+            return instance.spawned_at + limit_s, late
         case State.RUNNING:
-            return _hang(instance, wanted, policy)
+            at, why = _hang(instance, version, policy)
+            return at, Kill(instance.id, why, is_failure=True)
         case State.DRAINING:
-            hang, reason = _hang(instance, wanted, policy)
             end = instance.since if instance.is_drained else instance.since + policy.drain_timeout_s
-            return (end, "drained") if end <= hang else (hang, reason)
+            at, why = _hang(instance, version, policy)
+            if end <= at:
+                return end, Stop(instance.id)
+            return at, Kill(instance.id, why, is_failure=False)
         case State.STOPPING:
             if instance.is_killed:
-                return None, ""
-            return instance.since + policy.stop_grace_s, "did not exit when told to"
+                return None
+            stuck = Kill(instance.id, "did not exit when told to", is_failure=False)
+            return instance.since + policy.stop_grace_s, stuck
+        case _:
+            assert_never(instance.state)
 
 
-def _hang(instance: Instance, wanted: Wanted, policy: Policy) -> tuple[float, str]:
+def _hang(instance: Instance, version: WantedVersion | None, policy: Policy) -> tuple[float, str]:
+    """Return when it counts as hung unless it gives a sign of life, and how that is said."""
     beat = instance.beat_at + policy.beat_timeout_s
     lost = f"hung: no sign of life for {policy.beat_timeout_s:g} s"
     if instance.batch_started_at is None:
         return beat, lost
-    version = wanted.versions.get(instance.spec.version)
-    limit_s = version.max_batch_s if version is not None else 120.0
+    limit_s = _MAX_BATCH_S if version is None else version.max_batch_s
     batch = instance.batch_started_at + limit_s
     return min((beat, lost), (batch, f"hung: one batch ran longer than {limit_s:g} s"))
-
-
-def _overdue(instance: Instance, wanted: Wanted, now: float, policy: Policy) -> Action | None:
-    deadline, reason = _deadline(instance, wanted, policy)
-    if deadline is None or now < deadline:
-        return None
-    if instance.state is State.DRAINING and reason == "drained":
-        return Stop(instance.id)
-    is_failure = instance.state in (State.STARTING, State.RUNNING)
-    return Kill(instance.id, reason, is_failure)
 
 
 # --- drains -------------------------------------------------------------------------------------
 
 
-def _drains(wanted: Wanted, fleet: Fleet, now: float) -> Iterator[Drain | Kill]:
+def _drains(wanted: Wanted, fleet: Fleet, policy: Policy) -> Iterator[Drain | Kill]:
     """Yield the ends of instances that nobody wants any more."""
-    default_runs = _is_running(fleet, wanted.default)
-    all_settled = all(is_settled(wanted, fleet, name) for name in wanted.versions)
     for slot in fleet.slots.values():
         spec = wanted.spec(slot.version)
-        for instance in slot.instances:
-            if spec is not None and instance.spec == spec:
-                continue
+        old = [i for i in slot.instances if i.spec != spec]
+        for instance in old:
             if instance.state is State.STARTING:
-                yield Kill(instance.id, "no longer wanted", False)
-            elif instance.state is not State.RUNNING:
-                continue
-            elif spec is not None:
-                if _is_replaced(wanted, slot, spec):
-                    yield Drain(instance.id, "replaced")
-            elif _is_needed(wanted, fleet, slot.version, default_runs=default_runs):
-                continue
-            elif all_settled:
-                yield Drain(instance.id, "no longer wanted")
+                yield Kill(instance.id, "no longer wanted", is_failure=False)
+            elif instance.state is State.RUNNING:
+                reason = _why_drain(wanted, fleet, slot, policy)
+                if reason is not None:
+                    yield Drain(instance.id, reason)
 
 
-def _is_needed(wanted: Wanted, fleet: Fleet, version: str, *, default_runs: bool) -> bool:
-    """Tell whether a process without a wanted spec must go on: nothing better serves yet.
+def _why_drain(wanted: Wanted, fleet: Fleet, slot: Slot, policy: Policy) -> str | None:
+    """Return why an old instance of this version may go now; None while it has to stay."""
+    version = wanted.versions.get(slot.version)
+    if version is not None and version.enabled:
+        if version.spec is None:
+            return None  # what replaces it cannot be started: the old one keeps serving
+        may_go = runs(slot, version.spec) or _goes_first(wanted, fleet, policy) == slot.version
+        return "replaced" if may_go else None
+    is_default = wanted.default != "" and slot.version == fleet.default
+    if is_default and not _is_running(fleet.slot(wanted.default)):
+        return None  # the default route still needs it
+    all_settled = all(is_settled(wanted, fleet, name) for name in wanted.versions)
+    return "no longer wanted" if all_settled else None
 
-    Either its version is enabled, but the files found now cannot be started; or the default
-    route still points at it.
+
+def _goes_first(wanted: Wanted, fleet: Fleet, policy: Policy) -> str | None:
+    """Return the version whose old instance may go before its successor starts, if any may.
+
+    One at a time, and only when its successor can start as soon as it has gone.
     """
-    configured = wanted.versions.get(version)
-    if configured is not None and configured.enabled:
-        return True
-    return version == fleet.default and bool(wanted.default) and not default_runs
-
-
-def _is_replaced(wanted: Wanted, slot: Slot, spec: WorkerSpec) -> bool:
-    """Tell whether an old instance may go: its successor runs, or needs its room first."""
-    if any(i.spec == spec and i.state is State.RUNNING for i in slot.instances):
-        return True
-    has_failed = slot.failure is not None and slot.failure.spec == spec
-    return wanted.versions[slot.version].replace == "stop_first" and not has_failed
+    if _free_slots(fleet, policy) <= 0 or _is_replacing(wanted, fleet):
+        return None
+    waiting = [name for name in _in_order(wanted, fleet) if not is_settled(wanted, fleet, name)]
+    if not all(_is_running(fleet.slot(name)) for name in waiting):
+        return None
+    first = next(iter(waiting), None)
+    is_stop_first = first is not None and wanted.versions[first].replace == "stop_first"
+    return first if is_stop_first else None
 
 
 # --- starts -------------------------------------------------------------------------------------
 
 
 def _starts(wanted: Wanted, fleet: Fleet, now: float, policy: Policy) -> list[Start]:
-    """Return the starts that may begin now: default first, then config order, in free slots."""
-    starting = [i for i in fleet.instances() if i.state is State.STARTING]
-    free = policy.start_slots - len(starting)
-    is_replacing = any(_is_mid_replacement(wanted, slot) for slot in fleet.slots.values())
+    """Return the starts that may begin now, in free slots; one replacement at a time."""
+    free = _free_slots(fleet, policy)
+    is_replacing = _is_replacing(wanted, fleet)
     starts: list[Start] = []
-    names = sorted(wanted.versions, key=lambda name: name != wanted.default)
-    for name in names:
-        if free <= 0:
-            break
+    for name in _in_order(wanted, fleet):
         spec = wanted.spec(name)
         slot = fleet.slot(name)
-        if spec is None or not _may_start(slot, spec, now):
+        if len(starts) >= free or spec is None or not _may_start(slot, spec, now):
             continue
-        is_replacement = any(i.state is State.RUNNING for i in slot.instances)
+        is_replacement = _is_running(slot)
         if is_replacement and is_replacing:
-            continue  # a changed global_config replaces one version after another
+            continue
+        is_replacing = is_replacing or is_replacement
         if slot.instances and wanted.versions[name].replace == "stop_first":
             continue
         starts.append(Start(next_id(slot), spec))
-        is_replacing = is_replacing or is_replacement
-        free -= 1
     return starts
+
+
+def _in_order(wanted: Wanted, fleet: Fleet) -> list[str]:
+    """Return the wanted names as they take turns: default, first tries, retries; config order."""
+
+    def rank(name: str) -> tuple[bool, bool]:
+        failure = fleet.slot(name).failure_of(wanted.spec(name))
+        return name != wanted.default, failure is not None
+
+    return sorted(wanted.versions, key=rank)
 
 
 def _may_start(slot: Slot, spec: WorkerSpec, now: float) -> bool:
     if serving_or_coming(slot, spec) is not None:
         return False
-    failure = slot.failure
-    if failure is None or failure.spec != spec:
-        return True
-    return failure.retry_at is not None and now >= failure.retry_at
+    if any(i.doom is not None for i in slot.instances):
+        return False  # its end will be counted, and decides how long to wait
+    failure = slot.failure_of(spec)
+    return failure is None or (failure.retry_at is not None and now >= failure.retry_at)
 
 
-def _is_mid_replacement(wanted: Wanted, slot: Slot) -> bool:
-    """Tell whether two generations of one version exist at this moment."""
-    spec = wanted.spec(slot.version)
-    return spec is not None and len({i.spec for i in slot.instances}) > 1
+def _free_slots(fleet: Fleet, policy: Policy) -> int:
+    return policy.start_slots - sum(i.state is State.STARTING for i in fleet.instances())
 
 
-def _is_running(fleet: Fleet, version: str) -> bool:
-    return any(i.state is State.RUNNING for i in fleet.slot(version).instances)
+def _is_replacing(wanted: Wanted, fleet: Fleet) -> bool:
+    """Tell whether some version is between two generations at this moment."""
+    for slot in fleet.slots.values():
+        spec = wanted.spec(slot.version)
+        if spec is None:
+            continue
+        old = [i for i in slot.instances if i.spec != spec]
+        is_leaving = any(i.state is not State.RUNNING for i in old)
+        has_both = len(old) not in (0, len(slot.instances))
+        is_coming_back = slot.serial > len(slot.instances) and not _is_running(slot)
+        if is_leaving or has_both or (is_coming_back and slot.failure_of(spec) is None):
+            return True
+    return False
+
+
+def _is_running(slot: Slot) -> bool:
+    return any(i.state is State.RUNNING for i in slot.instances)

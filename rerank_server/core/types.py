@@ -117,7 +117,8 @@ class Instance:
     doom: str | None = None
     """Why it is being killed, when it failed; None for an orderly end."""
     farewell: Farewell | None = None
-    """What it said of itself before it went."""
+    ready_at: float | None = None
+    """When it became RUNNING; None when it never did."""
     is_killed: bool = False
     is_drained: bool = False
 
@@ -153,6 +154,10 @@ class Slot:
     serial: int = 0
     restarts: int = 0
     """Starts that followed a failure, ever."""
+
+    def failure_of(self, spec: WorkerSpec | None) -> Failure | None:
+        """Return why `spec` does not run, unless it never failed or that is forgiven."""
+        return self.failure if self.failure is not None and self.failure.spec == spec else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,17 +256,8 @@ class CameLate:
     by_s: float
 
 
-Event = (
-    Spawned
-    | SpawnFailed
-    | BecameReady
-    | Beaten
-    | Drained
-    | SaidFarewell
-    | Exited
-    | WasReset
-    | CameLate
-)
+WorkerEvent = Spawned | SpawnFailed | BecameReady | Beaten | Drained | SaidFarewell | Exited
+Event = WorkerEvent | WasReset | CameLate
 
 
 # --- actions: what to do (imperatives) --------------------------------------------------------
