@@ -160,10 +160,10 @@ class Server:
 
     def wait(
         self,
-        reached: Callable[[Mapping[str, object]], object],
+        reached: Callable[[dict[str, Any]], object],
         what: str,
         timeout_s: float = READY_S,
-    ) -> dict[str, object]:
+    ) -> dict[str, Any]:
         """Wait until state.json says so, and return it."""
         assert self.process is not None
         deadline = time.monotonic() + timeout_s
@@ -181,22 +181,20 @@ class Server:
         finally:
             os.close(pidfd)
 
-    def wait_version(self, name: str, state: str, timeout_s: float = READY_S) -> dict[str, object]:
+    def wait_version(self, name: str, state: str, timeout_s: float = READY_S) -> dict[str, Any]:
         """Wait until a version is in that state, and return its entry."""
         found = self.wait(
             lambda s: version_of(s, name)["state"] == state, f"{name} is {state}", timeout_s
         )
         return version_of(found, name)
 
-    def version(self, name: str) -> dict[str, object]:
+    def version(self, name: str) -> dict[str, Any]:
         """Return a version's entry of state.json."""
         return version_of(self.state(), name)
 
     def pid_of(self, name: str) -> int:
         """Return the pid of the version's first process."""
-        instances = self.version(name)["instances"]
-        assert isinstance(instances, list)
-        return int(instances[0]["pid"])
+        return int(self.version(name)["instances"][0]["pid"])
 
     def logs(self) -> str:
         """Return the end of every log, for a failing test's message."""
@@ -217,9 +215,7 @@ class Server:
     @property
     def url(self) -> str:
         """Base address of the gateway."""
-        server = self.state()["server"]
-        assert isinstance(server, dict)
-        return str(server["url"])
+        return str(self.state()["server"]["url"])
 
     @property
     def client(self) -> httpx.Client:
@@ -244,16 +240,13 @@ class Server:
         self.process.send_signal(signal.SIGHUP)
 
 
-def version_of(state: Mapping[str, object], name: str) -> dict[str, object]:
+def version_of(state: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Return a version's entry of a state object."""
     versions = state["versions"]
-    assert isinstance(versions, list)
     return next(dict(version) for version in versions if version["name"] == name)
 
 
-def _has_settled(state: Mapping[str, object]) -> bool:
-    versions, gateway = state["versions"], state["gateway"]
-    assert isinstance(versions, list)
-    assert isinstance(gateway, dict)
+def _has_settled(state: Mapping[str, Any]) -> bool:
     done = ("RUNNING", "FAILED", "BACKOFF", "DISABLED")
-    return gateway["state"] == "RUNNING" and all(v["state"] in done for v in versions)
+    settled = all(version["state"] in done for version in state["versions"])
+    return settled and state["gateway"]["state"] == "RUNNING"

@@ -36,7 +36,7 @@ def test_the_gateway_answers_503_while_models_load(server: Server) -> None:
     server.configure("v1", {"v1": {"env": {"TEST_MODE": "slow", "TEST_SECONDS": "3600"}}})
 
     server.spawn()
-    server.wait(lambda s: s["gateway"]["state"] == "RUNNING", "the gateway serves")  # type: ignore[index]  # JSON
+    server.wait(lambda s: s["gateway"]["state"] == "RUNNING", "the gateway serves")
     answer = server.rerank()
 
     assert answer.status_code == 503
@@ -67,7 +67,7 @@ def test_a_killed_worker_is_replaced_and_the_fallback_answers_meanwhile(server: 
 
     os.kill(killed, signal.SIGKILL)
     server.wait(
-        lambda s: not any(i["pid"] == killed for i in version_of(s, "v2")["instances"]),  # type: ignore[attr-defined]  # JSON
+        lambda s: not any(i["pid"] == killed for i in version_of(s, "v2")["instances"]),
         "the dead process is noticed",
     )
     meanwhile = server.rerank("/rerank/v2")
@@ -287,7 +287,7 @@ def test_a_request_in_flight_survives_stop(server: Server) -> None:
         thread = threading.Thread(target=lambda: answers.append(client.send(request)))
         thread.start()
         server.wait(
-            lambda s: version_of(s, "v1")["queue"]["in_flight"] == 1,  # type: ignore[index]  # JSON
+            lambda s: version_of(s, "v1")["queue"]["in_flight"] == 1,
             "the request is in flight",
         )
         assert server.stop() == 0
