@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import assert_never
 
 from rerank_server.core.backoff import delay
+from rerank_server.core.types import CameLate
 
 READY_TIMEOUT_S = 30.0
 """A gateway that takes longer to boot is killed."""
+LAME_MARGIN_S = 1.0
+"""Beyond its keep-alive time: by then each open connection was told to close, or closed."""
 _BACKOFF_BASE_S = 0.2
 _BACKOFF_CAP_S = 10.0
 _STABLE_S = 30.0
@@ -100,7 +104,7 @@ class FrontExited:
     detail: str
 
 
-FrontEvent = FrontSpawned | FrontReady | FrontExited
+FrontEvent = FrontSpawned | FrontReady | FrontExited | CameLate
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,18 +141,21 @@ FrontAction = StartFront | RetireFront | StopFront | KillFront
 
 
 def apply_front(front: Front, event: FrontEvent, now: float) -> Front:
-    """Return the gateway's state after `event`."""
+    """Return the gateway's state after `event`. Events of generations gone change nothing."""
     match event:
         case FrontSpawned(generation, pid):
-            return _change(front, generation, pid=pid)
+            return _change(front, generation, lambda i: replace(i, pid=pid))
         case FrontReady(generation):
             instance = _find(front, generation)
             if instance is None or instance.state is not FrontState.STARTING:
                 return front
-            ready = _change(front, generation, state=FrontState.RUNNING, since=now)
+            ready = _move(front, generation, FrontState.RUNNING, now)
             return replace(ready, failed_spec=None, reason=None)
         case FrontExited():
             return _exited(front, event, now)
+        case CameLate(by_s):
+            later = tuple(replace(i, since=i.since + by_s) for i in front.instances)
+            return replace(front, instances=later)
         case _:
             assert_never(event)
 
@@ -160,11 +167,12 @@ def issue_front(front: Front, action: FrontAction, now: float) -> Front:
             fresh = FrontInstance(generation, spec, FrontState.STARTING, now)
             return replace(front, instances=(*front.instances, fresh), serial=generation)
         case RetireFront(generation):
-            return _change(front, generation, state=FrontState.LAME, since=now)
+            return _move(front, generation, FrontState.LAME, now)
         case StopFront(generation):
-            return _change(front, generation, state=FrontState.STOPPING, since=now)
-        case KillFront(generation):
-            return _change(front, generation, state=FrontState.STOPPING, since=now, is_killed=True)
+            return _move(front, generation, FrontState.STOPPING, now)
+        case KillFront(generation, reason):
+            stopping = _move(front, generation, FrontState.STOPPING, now)
+            return _change(stopping, generation, lambda i: replace(i, is_killed=True, doom=reason))
         case _:
             assert_never(action)
 
@@ -193,7 +201,7 @@ def reconcile_front(
                 actions.append(StopFront(instance.generation))
             case FrontState.STOPPING if due and not instance.is_killed:
                 actions.append(KillFront(instance.generation))
-    if _may_start(wanted, front, now) and wanted is not None:
+    if wanted is not None and _needs_start(wanted, front) and now >= front.retry_at:
         actions.append(StartFront(front.serial + 1, wanted))
     return actions
 
@@ -207,7 +215,7 @@ def next_front_deadline(
         for i in front.instances
         if i.state is not FrontState.RUNNING and not i.is_killed
     ]
-    if wanted is not None and not any(i.spec == wanted for i in front.instances):
+    if wanted is not None and _needs_start(wanted, front):
         times.append(front.retry_at)
     return min(times, default=None)
 
@@ -216,20 +224,22 @@ def _deadline(instance: FrontInstance, stop_timeout_s: float) -> float:
     match instance.state:
         case FrontState.STARTING:
             return instance.since + READY_TIMEOUT_S
-        case FrontState.LAME:
-            return instance.since + 1.0
-        case FrontState.STOPPING:
-            return instance.since + stop_timeout_s
         case FrontState.RUNNING:
             return float("inf")
+        case FrontState.LAME:
+            return instance.since + instance.spec.keep_alive_s + LAME_MARGIN_S
+        case FrontState.STOPPING:
+            return instance.since + stop_timeout_s
+        case _:
+            assert_never(instance.state)
 
 
-def _may_start(wanted: FrontSpec | None, front: Front, now: float) -> bool:
-    if wanted is None or now < front.retry_at:
-        return False
+def _needs_start(wanted: FrontSpec, front: Front) -> bool:
     coming = (FrontState.STARTING, FrontState.RUNNING)
     if any(i.spec == wanted and i.state in coming for i in front.instances):
         return False
+    if any(i.doom is not None for i in front.instances):
+        return False  # its end will be counted, and decides how long to wait
     old_serves = any(i.state is FrontState.RUNNING for i in front.instances)
     return not (old_serves and front.failed_spec == wanted)
 
@@ -262,26 +272,12 @@ def _find(front: Front, generation: int) -> FrontInstance | None:
     return next((i for i in front.instances if i.generation == generation), None)
 
 
-def _change(
-    front: Front,
-    generation: int,
-    *,
-    state: FrontState | None = None,
-    since: float | None = None,
-    pid: int | None = None,
-    is_killed: bool = False,
-    doom: str | None = None,
-) -> Front:
-    def change(i: FrontInstance) -> FrontInstance:
-        if i.generation != generation:
-            return i
-        return replace(
-            i,
-            state=i.state if state is None else state,
-            since=i.since if since is None else since,
-            pid=i.pid if pid is None else pid,
-            is_killed=i.is_killed or is_killed,
-            doom=doom or i.doom,
-        )
+def _move(front: Front, generation: int, state: FrontState, now: float) -> Front:
+    return _change(front, generation, lambda i: replace(i, state=state, since=now))
 
-    return replace(front, instances=tuple(change(i) for i in front.instances))
+
+def _change(
+    front: Front, generation: int, change: Callable[[FrontInstance], FrontInstance]
+) -> Front:
+    changed = tuple(change(i) if i.generation == generation else i for i in front.instances)
+    return replace(front, instances=changed)
