@@ -1,6 +1,6 @@
 # make run   set up, fetch three small rerankers, start the server, compare them on one question
 # make test  set up from nothing, then lint, types and the whole test suite
-# Others: check, test-fast, bench, stop, clean. `make help` prints this.
+# Others: check, test-fast, bench, soak, stop, clean. `make help` prints this.
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PACKAGES := rerank_server workers/rerank_workers tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check test-fast bench stop clean models
+.PHONY: help run test check test-fast bench soak stop clean models
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -3
@@ -79,6 +79,10 @@ test: check models
 
 bench: $(VENV)/.dev models
 	$(BIN)/python -m benchmarks
+
+SECONDS ?= 300
+soak: $(VENV)/.dev
+	$(BIN)/python -m tests.process.soak --seconds $(SECONDS)
 
 clean:
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

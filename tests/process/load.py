@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
@@ -25,13 +25,24 @@ class Record:
     seconds: float
     at: float
     error: str = ""
+    was_cut: bool = False
+    """Its connection died without an answer, and the client sent it again."""
 
 
 class Load:
     """Clients that ask one version each, over and over, until the block ends."""
 
-    def __init__(self, url: str, versions: Sequence[str], *, pause_s: float = 0.01) -> None:
+    def __init__(
+        self,
+        url: str,
+        versions: Sequence[str],
+        *,
+        pause_s: float = 0.01,
+        retry_cut: bool = False,
+    ) -> None:
+        """With `retry_cut`, a request whose connection was cut is sent once more, and counted."""
         self._url = url
+        self._retry_cut = retry_cut
         self._pause_s = pause_s
         self._stop = threading.Event()
         self._records: list[Record] = []
@@ -91,7 +102,10 @@ class Load:
             if not keep_alive:
                 client.close()
                 client = httpx.Client(base_url=self._url, timeout=20.0)
-            self._note(self._ask(client, version))
+            record = self._ask(client, version)
+            if record.status == 0 and self._retry_cut:
+                record = replace(self._ask(client, version), was_cut=True)
+            self._note(record)
         client.close()
 
     def _ask(self, client: httpx.Client, version: str) -> Record:

@@ -37,7 +37,10 @@ if MODE == "leak a grandchild":
 if MODE == "slow":
     time.sleep(float(os.environ["TEST_SECONDS"]))
 
+SERVICE_S = float(os.environ.get("TEST_SERVICE_S", "0"))
+
 def rerank(query, docs):
+    time.sleep(SERVICE_S)
     for doc in docs:
         if doc == "please crash":
             os.kill(os.getpid(), signal.SIGSEGV)
