@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from rerank_server.config import Config, parse
+from rerank_server.core import environment
 from rerank_server.core.front import FrontSpec
 from rerank_server.core.routing import Limits
 from rerank_server.core.types import Wanted, WantedVersion, WorkerSpec
@@ -163,9 +164,37 @@ def find_problem(directory: Path, source: str, model: str) -> str | None:
         return f"{what}; run: rerank-server pull {source}"
     if not has_code:
         return f"no rerank.py in {directory}; run: rerank-server init {source}"
-    if (directory / "requirements.txt").is_file() and not interpreter(directory).is_file():
-        return f"its requirements are not installed; run: rerank-server install {source}"
-    return None
+    return find_environment_problem(directory, source)
+
+
+def find_environment_problem(directory: Path, source: str) -> str | None:
+    """Return why a version's own environment cannot be used, in one line, or None.
+
+    A failed install is told with its reason, until requirements.txt changes or it succeeds.
+    """
+    path = directory / "requirements.txt"
+    if not path.is_file():
+        return None
+    try:
+        requirements = path.read_bytes()
+    except OSError as error:
+        return f"{path}: cannot be read: {error.strerror}"
+    stamp = _text(directory / ".venv" / environment.STAMP)
+    if interpreter(directory).is_file() and environment.fits(stamp, requirements):
+        return None
+    remedy = f"; run: rerank-server install {source}"
+    why = environment.reason(_text(directory / environment.FAILURE), requirements)
+    if why is not None:
+        return f"its requirements could not be installed: {why}{remedy}"
+    return f"its requirements are not installed{remedy}"
+
+
+def _text(path: Path) -> str:
+    """Return a small file's text, empty when there is none to be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def _is_bare(directory: Path) -> bool:
@@ -204,7 +233,7 @@ def _files(directory: Path, prefix: str) -> Iterator[tuple[str, int, int]]:
             ):
                 continue
             if name == ".venv":
-                stamp = Path(entry.path) / "rerank-server.stamp"
+                stamp = Path(entry.path) / environment.STAMP
                 if stamp.is_file():
                     found = stamp.stat()
                     yield name, found.st_size, found.st_mtime_ns
