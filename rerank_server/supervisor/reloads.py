@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rerank_server.core.plan import Plan, plan, verdict
 from rerank_server.core.routing import nearest
-from rerank_server.core.types import Fleet, Policy, Wanted
+from rerank_server.core.types import Fleet, Policy, State, Wanted
 from rerank_server.errors import ConfigError, ListenError
 from rerank_server.supervisor.desired import Desired, Overrides, desire
 from rerank_server.supervisor.listeners import Listeners
@@ -34,6 +34,7 @@ class _Waiter:
     request: Request
     generation: int
     plan: Plan
+    replaced: tuple[str, ...]
 
 
 class Reloads:
@@ -51,7 +52,9 @@ class Reloads:
     def hear(self, current: Desired, fleet: Fleet, listeners: Listeners) -> Heard:
         """List the requests, then read the config: an outcome covers content at least as new."""
         generation = current.wanted.generation
-        requests = [r for r in pending(self._run, generation) if self._is_new(r)]
+        requests = [
+            r for r in pending(self._run, generation) if r.verb != "plan" and self._is_new(r)
+        ]
         actor = ", ".join(r.actor for r in requests) or "SIGHUP"
         valid = [r for r in requests if self._check(r, current)]
         epochs = dict(self._epochs)
@@ -74,8 +77,10 @@ class Reloads:
         else:
             self._supersede(desired.wanted.generation)
         planned = plan(desired.wanted, fleet)
+        replaced = _replaced(planned, fleet)
         for request in valid:
-            self._waiters.append(_Waiter(request, desired.wanted.generation, planned))
+            waiter = _Waiter(request, desired.wanted.generation, planned, replaced)
+            self._waiters.append(waiter)
         resets = [r.version for r in valid if r.verb == "reset" and r.version is not None]
         return Heard(
             actor,
@@ -84,7 +89,13 @@ class Reloads:
         )
 
     def settle(self, wanted: Wanted, fleet: Fleet) -> None:
-        """Answer the requests whose config has settled; after routes and state were written."""
+        """Answer the requests whose config has settled; after routes and state were written.
+
+        Those that only ask for a plan are answered at once. Called at least once a second.
+        """
+        for request in pending(self._run, wanted.generation):
+            if request.verb == "plan":
+                answer(self._run, self._plan(request, wanted.generation, fleet))
         if not self._waiters:
             return
         found = verdict(wanted, fleet)
@@ -96,6 +107,7 @@ class Reloads:
                 verdict=found.word,
                 generation=waiter.generation,
                 started=waiter.plan.started,
+                replaced=waiter.replaced,
                 stopped=waiter.plan.stopped,
                 kept=waiter.plan.kept,
                 reasons=found.reasons,
@@ -109,6 +121,25 @@ class Reloads:
         return Policy(
             drain_timeout_s=desired.config.server.drain_timeout_s,
             start_slots=max(1, cores - 1),
+        )
+
+    def _plan(self, request: Request, generation: int, fleet: Fleet) -> Outcome:
+        """Say what a reload would do now; nothing of what is read here is kept."""
+        try:
+            wanted = desire(self.config_path, self._overrides, generation + 1, self._epochs).wanted
+        except ConfigError as error:
+            return Outcome(request.id, "refused", generation, error=error.message)
+        planned = plan(wanted, fleet)
+        problems = {n: v.problem for n, v in wanted.versions.items() if v.problem is not None}
+        return Outcome(
+            id=request.id,
+            verdict="planned",
+            generation=generation,
+            started=planned.started,
+            replaced=_replaced(planned, fleet),
+            stopped=planned.stopped,
+            kept=planned.kept,
+            reasons=problems,
         )
 
     def _is_new(self, request: Request) -> bool:
@@ -139,6 +170,12 @@ class Reloads:
                 Outcome(waiter.request.id, "superseded", waiter.generation, error=error),
             )
         self._waiters.clear()
+
+
+def _replaced(planned: Plan, fleet: Fleet) -> tuple[str, ...]:
+    """Return the versions of a plan that get a new process while an old one serves."""
+    running = {i.spec.version for i in fleet.instances() if i.state is State.RUNNING}
+    return tuple(name for name in planned.started if name in running)
 
 
 def _is_same(new: Desired, old: Desired) -> bool:

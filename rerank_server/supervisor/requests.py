@@ -14,8 +14,8 @@ from rerank_server.errors import NoAnswerError, NotRunningError, RunDirError
 from rerank_server.supervisor.lock import Running
 from rerank_server.supervisor.rundir import RunDir, read_json, write_json
 
-Verb = Literal["reload", "reset", "move", "restart"]
-Verdict = Literal["applied", "refused", "superseded", "failed", "timed_out"]
+Verb = Literal["reload", "plan", "reset", "move", "restart"]
+Verdict = Literal["applied", "planned", "refused", "superseded", "failed", "timed_out"]
 
 _POLL_S = 0.05
 _KEPT_OUTCOMES = 64  # a client that stopped waiting never takes its outcome away
@@ -41,6 +41,9 @@ class Outcome:
     verdict: Verdict
     generation: int
     started: tuple[str, ...] = ()
+    """Versions that got (or would get) a new process."""
+    replaced: tuple[str, ...] = ()
+    """Those of `started` whose old process serves until the new one does."""
     stopped: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)
@@ -61,6 +64,9 @@ def send(
 ) -> Request:
     """Leave a request for the server and ring the bell.
 
+    For a `plan` the bell stays silent, since its sound makes the server take the config on; the
+    server finds the request by itself within a second.
+
     Raises:
         NotRunningError: the server ended in between; the request is taken back.
     """
@@ -70,7 +76,7 @@ def send(
     run.requests.mkdir(mode=0o700, exist_ok=True)
     write_json(path, _request_json(request))
     try:
-        delivered = running.signal(signal.SIGHUP)
+        delivered = not running.wait(0) if verb == "plan" else running.signal(signal.SIGHUP)
     except RunDirError:
         path.unlink(missing_ok=True)
         raise
@@ -168,6 +174,7 @@ def _outcome_json(outcome: Outcome) -> Mapping[str, object]:
         "verdict": outcome.verdict,
         "generation": outcome.generation,
         "started": outcome.started,
+        "replaced": outcome.replaced,
         "stopped": outcome.stopped,
         "kept": outcome.kept,
         "reasons": dict(outcome.reasons),
@@ -203,6 +210,7 @@ def _outcome(path: Path, value: Mapping[str, object]) -> Outcome:
         verdict=cast(Verdict, verdict),
         generation=generation,
         started=_names(value.get("started")),
+        replaced=_names(value.get("replaced")),
         stopped=_names(value.get("stopped")),
         kept=_names(value.get("kept")),
         reasons={str(name): str(text) for name, text in reasons.items()},

@@ -92,7 +92,7 @@ def test_a_request_to_a_server_that_is_gone_is_taken_back(run: RunDir) -> None:
     ("content", "error"),
     [
         ("{", "not JSON"),
-        ('{"verb": "explode"}', "verb: 'explode' is none of reload, reset, move, restart"),
+        ('{"verb": "explode"}', "verb: 'explode' is none of reload, plan, reset, move, restart"),
         ('{"verb": "reset", "version": 3}', "version: 3 is not a string"),
         ('{"verb": "move", "version": "v1", "device": []}', "device: [] is not a string"),
     ],
