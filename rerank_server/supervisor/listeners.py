@@ -9,9 +9,15 @@ from rerank_server.supervisor.gateway import listen
 
 
 class Listeners:
-    """One listening socket per address in use; port 0 is resolved once and kept."""
+    """One listening socket per address in use; port 0 is resolved once and kept.
 
-    def __init__(self) -> None:
+    A socket inherited from the service manager stands for every address: where to listen is
+    then said in its unit, not in the config.
+    """
+
+    def __init__(self, inherited: socket.socket | None = None) -> None:
+        """Own `inherited` from now on."""
+        self._inherited = inherited
         self._sockets: dict[tuple[str, int], socket.socket] = {}
 
     def open(self, spec: FrontSpec) -> None:
@@ -21,12 +27,18 @@ class Listeners:
             ListenError: the address is in use, not allowed or not of this host.
         """
         key = (spec.host, spec.port)
-        if key not in self._sockets:
+        if self._inherited is None and key not in self._sockets:
             self._sockets[key] = listen(spec.host, spec.port)
 
     def of(self, spec: FrontSpec) -> socket.socket:
         """Return the socket opened for `spec`."""
-        return self._sockets[spec.host, spec.port]
+        return self._inherited or self._sockets[spec.host, spec.port]
+
+    def host(self, spec: FrontSpec) -> str:
+        """Return the host as configured, or the address an inherited socket is bound to."""
+        if self._inherited is None:
+            return spec.host
+        return str(self._inherited.getsockname()[0])
 
     def port(self, spec: FrontSpec) -> int:
         """Return the port really bound."""
@@ -41,3 +53,5 @@ class Listeners:
     def close(self) -> None:
         """Close them all."""
         self.keep_only(set())
+        if self._inherited is not None:
+            self._inherited.close()

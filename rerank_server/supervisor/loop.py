@@ -24,7 +24,7 @@ from rerank_server.core.front import (
     next_front_deadline,
     reconcile_front,
 )
-from rerank_server.core.lifecycle import apply, issue
+from rerank_server.core.lifecycle import apply, forget, issue
 from rerank_server.core.publish import Usage
 from rerank_server.core.reconcile import next_deadline, point_default, reconcile
 from rerank_server.core.stats import VersionStats
@@ -77,6 +77,7 @@ class Supervisor:
         self._reloads = reloads
         self._listeners = listeners
         self._publisher = publisher
+        self._bells = 0
         self._journal = Journal(site.state.events)
         self._workers = Workers(site, self._post, self._on_beat)
         self._gateways = Gateways(site, self._post)
@@ -119,6 +120,7 @@ class Supervisor:
         """Answer the bell: read the requests, then the config, and act on both."""
         if self._is_stopping:
             return
+        self._bells += 1
         heard = self._reloads.hear(self._desired, self._fleet, self._listeners)
         for version in heard.resets:
             self._inbox.append(WasReset(version))
@@ -156,14 +158,16 @@ class Supervisor:
             for _ in range(_MAX_ROUNDS):
                 self._absorb(now)
                 actions, front_actions = self._decide(now)
-                self._publish(now)
+                self._publisher.publish(self._picture(), now)
                 self._perform(actions, front_actions)
                 if not (self._inbox or actions or front_actions):
                     break
             else:
                 log.error("the fleet does not settle", extra={"fleet": repr(self._fleet)})
             self._record(before)
-            self._publish(now)
+            self._publisher.publish(self._picture(), now)
+            # Here, where a turn of the loop is done: this feeds the service manager's watchdog.
+            self._publisher.notify(self._picture(), time.monotonic())
             self._reloads.settle(self._wanted(), self._fleet)
         finally:
             self._is_stepping = False
@@ -175,6 +179,7 @@ class Supervisor:
         if late_s > _STALL_S:
             log.warning("the supervisor itself was stopped", extra={"late_s": round(late_s, 1)})
             self._fleet = apply(self._fleet, CameLate(late_s), now, self._policy())
+            self._front = apply_front(self._front, CameLate(late_s), now)
 
     def _absorb(self, now: float) -> None:
         while self._inbox:
@@ -190,7 +195,8 @@ class Supervisor:
     def _decide(self, now: float) -> tuple[list[Action], list[FrontAction]]:
         wanted, policy = self._wanted(), self._policy()
         if not self._is_stopping:
-            self._fleet = replace(self._fleet, default=point_default(wanted, self._fleet))
+            fleet = forget(wanted, self._fleet)
+            self._fleet = replace(fleet, default=point_default(wanted, fleet))
         actions = reconcile(wanted, self._fleet, now, policy)
         for action in actions:
             self._fleet = issue(self._fleet, action, now)
@@ -237,18 +243,16 @@ class Supervisor:
             version = gone.rpartition(".")[0]
             self._stats[version] = self._stats[version].forget(gone)
 
-    def _publish(self, now: float) -> None:
-        self._publisher.publish(
-            Picture(
-                desired=self._desired,
-                config_error=self._reloads.error,
-                fleet=self._fleet,
-                front=self._front,
-                stats=self._stats,
-                usage=self._usage,
-                is_stopping=self._is_stopping,
-            ),
-            now,
+    def _picture(self) -> Picture:
+        return Picture(
+            desired=self._desired,
+            config_error=self._reloads.error,
+            fleet=self._fleet,
+            front=self._front,
+            stats=self._stats,
+            usage=self._usage,
+            bells=self._bells,
+            is_stopping=self._is_stopping,
         )
 
     def _finish_or_sleep(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import gc
 import logging
 import os
@@ -13,11 +14,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from rerank_server.supervisor import activation
 from rerank_server.supervisor.desired import Overrides, desire
 from rerank_server.supervisor.janitor import Janitor
 from rerank_server.supervisor.listeners import Listeners
 from rerank_server.supervisor.lock import RunLock
 from rerank_server.supervisor.loop import Supervisor
+from rerank_server.supervisor.notify import Notices
 from rerank_server.supervisor.publisher import Publisher
 from rerank_server.supervisor.reloads import Reloads
 from rerank_server.supervisor.requests import clear
@@ -54,6 +57,9 @@ def run(options: ServeOptions) -> int:
         ListenError: the address cannot be bound.
         RunDirError: the run or state dir cannot be used.
     """
+    service = Notices.take(os.environ, os.getpid())
+    inherited = activation.take(os.environ, os.getpid())
+    faulthandler.enable()  # a watchdog ends a process that hangs with SIGABRT: it says where
     run_dir, state_dir = RunDir(options.run_dir), StateDir(options.state_dir)
     overrides = Overrides(options.models_dir, options.host, options.port)
     desired = desire(options.config_path, overrides, generation=1)
@@ -62,9 +68,10 @@ def run(options: ServeOptions) -> int:
     prepare_run_dir(run_dir, os.geteuid())
     prepare_state_dir(state_dir)
     with RunLock.take(run_dir), contextlib.ExitStack() as stack:
+        stack.callback(service.close)
         _sweep(run_dir)
         _raise_descriptor_limit()
-        listeners = Listeners()
+        listeners = Listeners(inherited)
         stack.callback(listeners.close)
         listeners.open(desired.front)
         lifeline_read, lifeline_write = os.pipe2(os.O_CLOEXEC)
@@ -75,7 +82,7 @@ def run(options: ServeOptions) -> int:
         loop = stack.enter_context(_event_loop())
         site = Site(run_dir, state_dir, loop, janitor, lifeline_read)
         reloads = Reloads(run_dir, options.config_path, overrides)
-        publisher = Publisher(run_dir, options.config_path, listeners)
+        publisher = Publisher(run_dir, options.config_path, listeners, service)
         supervisor = Supervisor(site, desired, reloads, listeners, publisher)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, supervisor.stop, signal.Signals(number).name)

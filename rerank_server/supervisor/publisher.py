@@ -1,4 +1,7 @@
-"""Writes routes.json and state.json: whole, only when they changed, routes first."""
+"""Says what the server is doing: routes.json, state.json, and to the service manager.
+
+The files are written whole, only when they changed, routes first.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,14 @@ from pathlib import Path
 
 from rerank_server import __version__
 from rerank_server.core.front import Front, FrontInstance, FrontState
+from rerank_server.core.notice import summarize
 from rerank_server.core.publish import Usage, routes, version_state
 from rerank_server.core.routing import RoutesTable, to_json
 from rerank_server.core.stats import VersionStats
 from rerank_server.core.types import Fleet
 from rerank_server.supervisor.desired import Desired
 from rerank_server.supervisor.listeners import Listeners
+from rerank_server.supervisor.notify import Notices
 from rerank_server.supervisor.rundir import RunDir, write_json
 
 _STATE_EVERY_S = 1.0
@@ -31,16 +36,21 @@ class Picture:
     front: Front
     stats: Mapping[str, VersionStats]
     usage: Mapping[str, Usage]
+    bells: int
+    """How often a reload was asked for, ever."""
     is_stopping: bool
 
 
 class Publisher:
-    """Keeps the two public files true."""
+    """Keeps the two public files true, and the service manager informed."""
 
-    def __init__(self, run: RunDir, config_path: Path, listeners: Listeners) -> None:
+    def __init__(
+        self, run: RunDir, config_path: Path, listeners: Listeners, service: Notices
+    ) -> None:
         self._run = run
         self._config_path = config_path
         self._listeners = listeners
+        self._service = service
         self._started_at = time.time()
         self._table: RoutesTable | None = None
         self._shape: object = None
@@ -66,10 +76,24 @@ class Publisher:
             write_json(self._run.state, self._state(picture, table.default, now))
             self._shape, self._state_at = shape, now
 
+    def notify(self, picture: Picture, now: float) -> None:
+        """Tell the service manager what is due; to be called on each turn of the control loop."""
+        summary = summarize(
+            picture.desired.wanted,
+            picture.fleet,
+            picture.desired.front,
+            picture.front,
+            bells=picture.bells,
+            is_config_refused=picture.config_error is not None,
+            is_stopping=picture.is_stopping,
+            stop_timeout_s=picture.desired.config.server.stop_timeout_s,
+        )
+        self._service.tell(summary, now)
+
     def _state(self, picture: Picture, default: str, now: float) -> dict[str, object]:
         wanted = picture.desired.wanted
         front = picture.desired.front
-        port = self._listeners.port(front)
+        host, port = self._listeners.host(front), self._listeners.port(front)
         return {
             "schema": 1,
             "time": time.time(),
@@ -78,9 +102,9 @@ class Publisher:
                 "version": __version__,
                 "started_at": self._started_at,
                 "config": str(self._config_path),
-                "host": front.host,
+                "host": host,
                 "port": port,
-                "url": f"http://{_reachable(front.host)}:{port}",
+                "url": f"http://{_reachable(host)}:{port}",
                 "stopping": picture.is_stopping,
             },
             "generation": wanted.generation,
