@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from types import MappingProxyType
 
 from rerank_server.core import wire
@@ -94,13 +96,9 @@ def quantile(counts: Mapping[int, int], q: float) -> float | None:
 
     The relative error is at most half a bucket: sqrt(growth) - 1, about 5%.
     """
-    total = sum(counts.values())
-    if total == 0:
+    indices = sorted(counts)
+    up_to = list(accumulate(counts[index] for index in indices))
+    if not up_to or up_to[-1] == 0:
         return None
-    rank = q * total
-    below = 0
-    for index in sorted(counts):
-        below += counts[index]
-        if below >= rank:
-            return wire.HISTOGRAM_MIN_S * math.pow(wire.HISTOGRAM_GROWTH, index + 0.5)
-    raise AssertionError("unreachable: the counts sum up to the total")
+    index = indices[bisect_left(up_to, q * up_to[-1])]
+    return wire.HISTOGRAM_MIN_S * math.pow(wire.HISTOGRAM_GROWTH, index + 0.5)
