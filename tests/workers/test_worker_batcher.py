@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rerank_workers.batcher import Batcher, BatchLimits, Pair
@@ -214,9 +214,25 @@ def test_a_stream_of_small_requests_does_not_starve_a_large_one() -> None:
     assert takes < 10 * 8
 
 
+def test_a_newcomer_does_not_profit_from_requests_that_left() -> None:
+    batcher: Batcher[Request] = Batcher(BatchLimits(16, 8192, mixes_requests=False))
+    queue(batcher, "old", *[100] * 160)
+    leavers = [queue(batcher, f"leaver {n}", *[100] * 16) for n in range(9)]
+    batcher.take(0.0)
+    for leaver in leavers:
+        batcher.drop(leaver)
+    batcher.take(0.0)
+
+    queue(batcher, "new", *[100] * 160)
+    turns = [batcher.take(0.0)[0].work.name for _ in range(4)]
+
+    assert turns == ["new", "old", "new", "old"]
+
+
 LENGTHS = st.integers(0, 600)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(
     large=st.lists(LENGTHS, min_size=50, max_size=200),
     small=st.lists(LENGTHS, min_size=1, max_size=5),
@@ -287,6 +303,7 @@ LIMITS = st.builds(
 )
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(limits=LIMITS, steps=STEPS)
 def test_no_pair_is_lost_scored_twice_or_scored_for_nobody(
     limits: BatchLimits, steps: list[Add | Drop | Take]
