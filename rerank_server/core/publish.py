@@ -15,7 +15,15 @@ from rerank_server.core.routing import (
     fallback_chain,
 )
 from rerank_server.core.stats import VersionStats
-from rerank_server.core.types import Fleet, Instance, Slot, State, Wanted, WantedVersion
+from rerank_server.core.types import (
+    Fleet,
+    Instance,
+    Slot,
+    State,
+    Wanted,
+    WantedVersion,
+    WorkerSpec,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +61,7 @@ def routes(
             enabled=True,
             targets=_targets(wanted, fleet.slot(default), socket_dir),
             absent=None,
-            fallback=(),
+            fallback=fallback_chain(default, own, wanted.default, wanted.last_resort),
         )
     return RoutesTable(
         generation=wanted.generation,
@@ -70,8 +78,8 @@ def absent(version: WantedVersion, slot: Slot) -> FallbackReason | None:
     states = {i.state for i in slot.instances}
     if State.RUNNING in states:
         return None
-    if any(i.doom is not None and i.doom.startswith("hung") for i in slot.instances):
-        return FallbackReason.HUNG
+    if any(i.doom is not None and i.ready_at is not None for i in slot.instances):
+        return FallbackReason.HUNG  # nothing else ends a worker that was ready
     if State.STARTING in states:
         return FallbackReason.STARTING
     if State.DRAINING in states:
@@ -80,10 +88,10 @@ def absent(version: WantedVersion, slot: Slot) -> FallbackReason | None:
         return FallbackReason.DISABLED
     if version.problem is not None:
         return FallbackReason.FAILED
-    failure = slot.failure
-    if failure is not None and failure.spec == version.spec:
-        return FallbackReason.FAILED if failure.retry_at is None else FallbackReason.BACKOFF
-    return FallbackReason.STARTING
+    failure = slot.failure_of(version.spec)
+    if failure is None:
+        return FallbackReason.STARTING
+    return FallbackReason.FAILED if failure.retry_at is None else FallbackReason.BACKOFF
 
 
 def _targets(wanted: Wanted, slot: Slot, socket_dir: str) -> tuple[Target, ...]:
@@ -113,12 +121,10 @@ def version_state(
 ) -> dict[str, object]:
     """Return one version's entry of state.json."""
     shown = _shown(version, slot)
-    state, reason = _state_of(version, slot)
-    failure = slot.failure
-    current = failure if failure is not None and failure.spec == version.spec else None
-    retry_at = current.retry_at if current is not None else None
+    state, reason = _state_of(version, slot, shown)
+    failure = slot.failure_of(version.spec)
     spec = shown.spec if shown is not None else version.spec
-    quantiles = stats.quantiles(now)
+    retry_at = failure.retry_at if failure is not None and state == "BACKOFF" else None
     return {
         "name": version.name,
         "enabled": version.enabled,
@@ -131,35 +137,47 @@ def version_state(
         "device": spec.device if spec is not None else None,
         "degraded": None,
         "restarts": slot.restarts,
-        "attempt": current.attempt if current is not None else 0,
+        "attempt": failure.attempt if failure is not None else 0,
         "retry_in_s": max(0.0, retry_at - now) if retry_at is not None else None,
         "model": spec.model if spec is not None else None,
         "info": dict(shown.info) if shown is not None else {},
-        "settings": {
-            name: getattr(spec, name)
-            for name in ("batch_size", "max_length", "use_fp16", "max_batch_tokens")
-        }
-        if spec is not None
-        else {},
-        "totals": {
-            "requests": stats.totals.requests,
-            "pairs": stats.totals.pairs,
-            "tokens": stats.totals.tokens,
-            "errors": stats.totals.errors,
-        },
+        "settings": _settings(spec) if spec is not None else {},
+        "totals": _totals(stats),
         "queue": {
             "in_flight": sum(i.in_flight for i in slot.instances),
             "queued_pairs": sum(usage.get(i.id, Usage()).queued_pairs for i in slot.instances),
         },
-        "duration": {
-            "count": stats.totals.duration_count,
-            "sum_s": stats.totals.duration_sum_s,
-            **{f"p{q * 100:g}": value for q, value in quantiles.items()},
-        },
+        "duration": _duration(stats, now),
         "instances": [
             _instance_state(i, usage.get(i.id, Usage()), now, is_shown=i is shown)
             for i in slot.instances
         ],
+    }
+
+
+def _settings(spec: WorkerSpec) -> dict[str, object]:
+    return {
+        "batch_size": spec.batch_size,
+        "max_length": spec.max_length,
+        "use_fp16": spec.use_fp16,
+        "max_batch_tokens": spec.max_batch_tokens,
+    }
+
+
+def _totals(stats: VersionStats) -> dict[str, object]:
+    return {
+        "requests": stats.totals.requests,
+        "pairs": stats.totals.pairs,
+        "tokens": stats.totals.tokens,
+        "errors": stats.totals.errors,
+    }
+
+
+def _duration(stats: VersionStats, now: float) -> dict[str, object]:
+    return {
+        "count": stats.totals.duration_count,
+        "sum_s": stats.totals.duration_sum_s,
+        **{f"p{q * 100:g}": value for q, value in stats.quantiles(now).items()},
     }
 
 
@@ -181,28 +199,22 @@ def _instance_state(i: Instance, usage: Usage, now: float, *, is_shown: bool) ->
 def _shown(version: WantedVersion, slot: Slot) -> Instance | None:
     """Return the instance a person means by "the version": the one that serves, if any."""
     order = [State.RUNNING, State.STARTING, State.DRAINING, State.STOPPING]
-    ranked = sorted(
-        slot.instances, key=lambda i: (order.index(i.state), i.spec != version.spec, i.spawned_at)
+    return min(
+        slot.instances,
+        key=lambda i: (order.index(i.state), i.spec != version.spec, i.spawned_at),
+        default=None,
     )
-    return ranked[0] if ranked else None
 
 
-def _state_of(version: WantedVersion, slot: Slot) -> tuple[str, str | None]:
+def _state_of(version: WantedVersion, slot: Slot, shown: Instance | None) -> tuple[str, str | None]:
     """Return the version's state as people read it, and the reason where there is one."""
-    shown = _shown(version, slot)
-    failure = slot.failure
-    reason: str | None = None
-    if version.problem is not None:
-        reason = version.problem
-    elif failure is not None and failure.spec == version.spec:
-        reason = failure.reason
+    failure = slot.failure_of(version.spec)
+    reason = version.problem or (failure.reason if failure is not None else None)
     if shown is not None and shown.state in (State.RUNNING, State.STARTING):
         return shown.state, reason
-    if version.enabled and reason is not None and (shown is None or shown.doom is not None):
-        waits = failure is not None and failure.retry_at is not None and version.problem is None
+    if reason is not None and (shown is None or shown.doom is not None):
+        waits = failure is not None and failure.retry_at is not None
         return ("BACKOFF" if waits else "FAILED"), reason
     if shown is not None:
         return shown.state, shown.doom
-    if not version.enabled:
-        return "DISABLED", None
-    return "STARTING", None
+    return ("STARTING" if version.enabled else "DISABLED"), None

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+from rerank_server.names import NONE
+
 
 class FallbackReason(StrEnum):
     """Why a request was answered by another version than the one asked for."""
@@ -166,22 +168,14 @@ def fallback_chain(
     `own` maps each configured version to its `fallback` key: a name, "none" (no foreign answer
     at all) or None (the default, then the last resort). A chain that ends in "none" ends there.
     """
-    chain: list[str] = []
-    step = name
-    while True:
-        following = own.get(step)
-        if following == "none":
-            return tuple(chain)
-        if following is None:
-            break
-        if following == name or following in chain:
-            break
-        chain.append(following)
-        step = following
-    for extra in (default, last_resort):
-        if extra is not None and extra != name and extra not in chain:
-            chain.append(extra)
-    return tuple(chain)
+    walk = [name]
+    step = own.get(name)
+    while step is not None and step != NONE and step not in walk:
+        walk.append(step)
+        step = own.get(step)
+    ends = () if step == NONE else (default, last_resort)
+    walk += [end for end in ends if end is not None]
+    return tuple(dict.fromkeys(walk))[1:]
 
 
 def to_json(table: RoutesTable) -> dict[str, object]:

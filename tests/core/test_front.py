@@ -303,3 +303,33 @@ def test_the_loop_does_not_wake_for_a_replacement_that_cannot_boot() -> None:
     failed = crash(carry_on(MORE, front(gateway(FrontState.RUNNING)), 1.0), 2, 2.0)
 
     assert next_front_deadline(MORE, failed, stop_timeout_s=45.0) is None
+
+
+# --- actions ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("action", "state", "is_killed", "doom"),
+    [
+        (RetireFront(1), FrontState.LAME, False, None),
+        (StopFront(1), FrontState.STOPPING, False, None),
+        (KillFront(1), FrontState.STOPPING, True, None),
+        (KillFront(1, LATE), FrontState.STOPPING, True, LATE),
+    ],
+)
+def test_what_was_told_to_a_gateway_is_its_new_state(
+    action: FrontAction, state: FrontState, is_killed: bool, doom: str | None
+) -> None:
+    both = front(gateway(FrontState.RUNNING), gateway(FrontState.RUNNING, MORE, 2))
+
+    told, other = issue_front(both, action, 8.0).instances
+
+    assert (told.state, told.since, told.is_killed, told.doom) == (state, 8.0, is_killed, doom)
+    assert other == both.instances[1]
+
+
+def test_a_start_adds_a_generation_never_used_before() -> None:
+    after = issue_front(Front(serial=4), StartFront(5, SPEC), 8.0)
+
+    assert after.serial == 5
+    assert after.instances == (FrontInstance(5, SPEC, FrontState.STARTING, 8.0),)
