@@ -13,8 +13,6 @@ from rerank_server.core.types import Fleet, Wanted
 
 log = logging.getLogger(__name__)
 
-_ROTATE_BYTES = 16 << 20
-
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -57,15 +55,9 @@ def changes(before: Fleet, after: Fleet) -> Iterator[Change]:
 
 
 class Journal:
-    """Appends to events.jsonl; rotated once by size when it is opened."""
+    """Appends to events.jsonl, which may be cut at any time (O_APPEND)."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            if path.stat().st_size > _ROTATE_BYTES:
-                path.replace(path.with_suffix(".jsonl.1"))
-        except FileNotFoundError:
-            pass
         self._file = path.open("a", encoding="utf-8", buffering=1)
 
     def write(self, wanted: Wanted, change: Change, actor: str) -> None:

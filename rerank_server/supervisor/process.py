@@ -100,15 +100,7 @@ class Child:
 
     def tail(self) -> str:
         """Return the last lines this child wrote, joined by " | "; empty when it wrote nothing."""
-        try:
-            with self._log.open("rb") as file:
-                end = file.seek(0, os.SEEK_END)
-                file.seek(max(min(self._log_start, end), end - _TAIL_BYTES))
-                text = file.read().decode(errors="replace")
-        except OSError:
-            return ""
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        return " | ".join(lines[-_TAIL_LINES:])
+        return last_lines(self._log, self._log_start)
 
     def _kill_group(self) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -123,6 +115,22 @@ class Child:
         os.close(self._pidfd)
         self._pidfd = -1
         self._exited(self._popen.wait())
+
+
+def last_lines(log: Path, start: int) -> str:
+    """Return the last lines of a log from the byte `start` on, joined by " | ".
+
+    A log that is shorter than `start` was rotated meanwhile: all of it is new.
+    """
+    try:
+        with log.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(start if start <= end else 0, end - _TAIL_BYTES))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return " | ".join(lines[-_TAIL_LINES:])
 
 
 def describe(code: int, *, is_ours: bool, oom_kills: int, tail: str) -> str:
