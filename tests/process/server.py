@@ -64,6 +64,10 @@ class Server:
         self.config_path = root / "config.yaml"
         self.models_dir = root / "models"
         self.config: dict[str, object] = {}
+        self.wrapper: list[str] = []
+        """Command that runs the server's own, such as systemd-socket-activate."""
+        self.environment: dict[str, str] = {}
+        """Variables it is started with, beside those of the test."""
         self.process: subprocess.Popen[bytes] | None = None
         self._client: httpx.Client | None = None
 
@@ -118,10 +122,12 @@ class Server:
         with log:
             self.process = subprocess.Popen(
                 [
+                    *self.wrapper,
                     *self.argv("start", "--foreground"),
                     *("--config", str(self.config_path), "--state-dir", str(self.state_dir)),
                     *options,
                 ],
+                env={**os.environ, **self.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
