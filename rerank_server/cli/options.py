@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,3 +57,19 @@ def replay(command: Sequence[str]) -> StartOptions | None:
         host=given.get("--host"),
         port=int(port) if port is not None else None,
     )
+
+
+def flags(command: Sequence[str]) -> Mapping[str, str]:
+    """Return the options with a value on a server's command line, however it was started."""
+    words = list(command[command.index("start") + 1 :]) if "start" in command else []
+    found: dict[str, str] = {}
+    while words:
+        word = words.pop(0)
+        name, has_value, value = word.partition("=")
+        if not word.startswith("--"):
+            continue
+        if has_value:
+            found[name] = value
+        elif words and not words[0].startswith("--"):
+            found[name] = words.pop(0)
+    return found

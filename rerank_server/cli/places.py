@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from rerank_server.cli.options import flags
 from rerank_server.core.snapshot import Snapshot, read
 from rerank_server.errors import ConfigError, NotRunningError, RunDirError
 from rerank_server.supervisor.lock import Running, who_runs
@@ -74,6 +76,14 @@ def state_dir(flag: Path | None) -> StateDir:
     return find_state_dir(flag, os.environ, os.geteuid())
 
 
+def state_dir_of(flag: Path | None, run: RunDir) -> StateDir:
+    """Return the state dir this call means; unless named, that of the server that runs."""
+    running = None if flag is not None else who_runs(run)
+    if running is not None and (named := started_with(running).state_dir) is not None:
+        return StateDir(named)
+    return state_dir(flag)
+
+
 def config_path(flag: Path | None) -> Path:
     """Return the absolute path of the configuration this call means.
 
@@ -99,7 +109,10 @@ def find_config(flag: Path | None, environ: Mapping[str, str], here: Path) -> Pa
         found = next((place for place in places if place.is_file()), None)
         if found is None:
             looked = ", ".join(str(place) for place in places)
-            raise ConfigError(f"no configuration: looked at {looked}; name one with --config")
+            raise ConfigError(
+                f"no configuration: looked at {looked}; name one with --config, "
+                "or write one with: rerank-server init --config"
+            )
         return found
     path = here / named
     if not path.is_file():
@@ -125,6 +138,47 @@ def running_server(run: RunDir) -> Running:
             f"no server runs on {run.path}; start one with: rerank-server start{options_of(run)}"
         )
     return running
+
+
+@dataclass(frozen=True, slots=True)
+class StartedWith:
+    """What a running server's command line says, paths made absolute; None: not said."""
+
+    config: Path | None
+    state_dir: Path | None
+    models_dir: Path | None
+    host: str | None
+    port: int | None
+
+
+def started_with(running: Running) -> StartedWith:
+    """Return what a running server was started with."""
+    process = Path(f"/proc/{running.pid}")
+    given = flags(command_line(running))
+    try:
+        here = (process / "cwd").readlink()
+    except OSError:
+        here = Path("/")
+
+    def path(flag: str) -> Path | None:
+        return here / given[flag] if flag in given else None
+
+    return StartedWith(
+        config=path("--config"),
+        state_dir=path("--state-dir"),
+        models_dir=path("--models-dir"),
+        host=given.get("--host"),
+        port=int(given["--port"]) if given.get("--port", "").isdecimal() else None,
+    )
+
+
+def command_line(running: Running) -> list[str]:
+    """Return the words a process was started with; none when it is gone."""
+    try:
+        words = Path(f"/proc/{running.pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return []
+    return [word.decode(errors="surrogateescape") for word in words[:-1]]
 
 
 def read_snapshot(run: RunDir, pid: int) -> Snapshot | None:

@@ -6,7 +6,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -121,7 +120,7 @@ def restart_server(
             started. A config no longer valid is refused while the server still serves.
     """
     running = places.running_server(run)
-    options = replay(_command_line(running))
+    options = replay(places.command_line(running))
     if options is None:
         raise RerankServerError(
             f"the server (PID: {running.pid}) runs in the foreground of something else; "
@@ -224,8 +223,3 @@ def _serve(options: StartOptions) -> int:
             port=options.port,
         )
     )
-
-
-def _command_line(running: Running) -> list[str]:
-    words = Path(f"/proc/{running.pid}/cmdline").read_bytes().split(b"\0")
-    return [word.decode(errors="surrogateescape") for word in words[:-1]]

@@ -45,9 +45,9 @@ def rotate(path: Path, limit_bytes: int = LIMIT_BYTES) -> bool:
     """Move what a log holds to NAME.1 if that is more than the limit; tell whether it was.
 
     The file itself stays, so a process that appends to it (O_APPEND) need not know. What it writes
-    in the instant between copy and cut is lost. At most the last `limit_bytes` are copied, so that
-    this blocks for milliseconds even if a process writes without end. A copy that fails, on a full
-    disk, does not hinder the cut.
+    in the instant between copy and cut is lost. Of a log over twice the limit only the end is
+    copied, so that this blocks for milliseconds even if a process writes without end. A copy that
+    fails, on a full disk, does not hinder the cut.
 
     Raises:
         OSError: the file cannot be emptied, or older parts cannot be moved.
@@ -63,7 +63,7 @@ def rotate(path: Path, limit_bytes: int = LIMIT_BYTES) -> bool:
             part.replace(part_of(path, number + 1))
     youngest = part_of(path, 1)
     try:
-        _copy_end(path, youngest, limit_bytes)
+        _copy_end(path, youngest, 2 * limit_bytes)
     except OSError as error:
         youngest.unlink(missing_ok=True)
         log.error("old log lines are lost", extra={"file": str(path), "why": error.strerror})

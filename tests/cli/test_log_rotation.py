@@ -31,7 +31,15 @@ def test_a_grown_log_is_emptied_and_its_text_kept_beside_it(log: Path) -> None:
     assert rotate(log, 10)
 
     assert log.read_text() == ""
-    assert part_of(log, 1).read_text() == "123456789a"
+    assert part_of(log, 1).read_text() == "0123456789a"
+
+
+def test_of_a_log_far_over_the_limit_only_the_end_is_kept(log: Path) -> None:
+    log.write_text("0123456789a")
+
+    assert rotate(log, 3)
+
+    assert part_of(log, 1).read_text() == "56789a"
 
 
 def test_only_so_many_older_parts_are_kept(log: Path) -> None:
@@ -41,8 +49,8 @@ def test_only_so_many_older_parts_are_kept(log: Path) -> None:
 
     kept = sorted(path.name for path in log.parent.iterdir())
     assert kept == ["v1.log", "v1.log.1", "v1.log.2", "v1.log.3"]
-    assert part_of(log, 1).read_text() == "ext 5"
-    assert part_of(log, 3).read_text() == "ext 3"
+    assert part_of(log, 1).read_text() == "text 5"
+    assert part_of(log, 3).read_text() == "text 3"
 
 
 def test_a_process_that_appends_goes_on_at_the_start_of_the_emptied_file(log: Path) -> None:
@@ -101,8 +109,8 @@ def test_all_logs_and_the_events_are_looked_after_once_a_second(tmp_path: Path) 
     rotation.run(now=101.0)
 
     assert state.events.read_text() == state.log("v1").read_text() == ""
-    assert part_of(state.events, 2).read_text() == "6789"
-    assert part_of(state.log("gateway"), 1).read_text() == "6789"
+    assert part_of(state.events, 2).read_text() == "23456789"
+    assert part_of(state.log("gateway"), 1).read_text() == "23456789"
 
 
 def test_a_log_that_cannot_be_rotated_is_said_once_a_minute(

@@ -263,7 +263,8 @@ def test_start_without_a_config_is_3_and_lists_where_it_looked(short_dir: Path) 
         [],
         [
             "error: no configuration: looked at /opt/bge-rerankers/config.yaml, "
-            f"{short_dir}/etc/config.yaml; name one with --config"
+            f"{short_dir}/etc/config.yaml; name one with --config, "
+            "or write one with: rerank-server init --config"
         ],
     )
 
