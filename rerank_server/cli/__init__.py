@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rerank_server import __version__
-from rerank_server.cli import changes, compare, server, status, versions
+from rerank_server.cli import changes, compare, rollback, server, status, versions
 from rerank_server.errors import UsageError
 
 PROGRAM = "rerank-server"
@@ -24,6 +24,7 @@ app.command("status")(status.status)
 app.command("stop")(server.stop)
 app.command("restart")(server.restart)
 app.command("reload")(changes.reload)
+app.command("rollback")(rollback.rollback)
 app.command("compare")(compare.compare)
 app.command("pull")(versions.pull)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from rerank_server.supervisor import activation
 from rerank_server.supervisor.desired import Overrides, desire
+from rerank_server.supervisor.history import ConfigHistory
 from rerank_server.supervisor.janitor import Janitor
 from rerank_server.supervisor.listeners import Listeners
 from rerank_server.supervisor.lock import RunLock
@@ -62,7 +63,8 @@ def run(options: ServeOptions) -> int:
     faulthandler.enable()  # a watchdog ends a process that hangs with SIGABRT: it says where
     run_dir, state_dir = RunDir(options.run_dir), StateDir(options.state_dir)
     overrides = Overrides(options.models_dir, options.host, options.port)
-    desired = desire(options.config_path, overrides, generation=1)
+    history = ConfigHistory(state_dir.configs)
+    desired = desire(options.config_path, overrides, history.next_generation())
     for name in desired.wanted.versions:
         check_socket_path(run_dir, name)
     prepare_run_dir(run_dir, os.geteuid())
@@ -81,7 +83,8 @@ def run(options: ServeOptions) -> int:
         stack.callback(janitor.close)
         loop = stack.enter_context(_event_loop())
         site = Site(run_dir, state_dir, loop, janitor, lifeline_read)
-        reloads = Reloads(run_dir, options.config_path, overrides)
+        history.accept(desired.wanted.generation, desired.text)
+        reloads = Reloads(run_dir, options.config_path, overrides, history)
         publisher = Publisher(run_dir, options.config_path, listeners, service)
         supervisor = Supervisor(site, desired, reloads, listeners, publisher)
         for number in (signal.SIGTERM, signal.SIGINT):

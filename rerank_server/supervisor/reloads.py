@@ -12,6 +12,7 @@ from rerank_server.core.routing import nearest
 from rerank_server.core.types import Fleet, Policy, State, Wanted
 from rerank_server.errors import ConfigError, ListenError
 from rerank_server.supervisor.desired import Desired, Overrides, desire
+from rerank_server.supervisor.history import ConfigHistory
 from rerank_server.supervisor.listeners import Listeners
 from rerank_server.supervisor.requests import Outcome, Request, answer, pending
 from rerank_server.supervisor.rundir import RunDir
@@ -40,12 +41,15 @@ class _Waiter:
 class Reloads:
     """Reads the config again when asked to, and answers each request once it has settled."""
 
-    def __init__(self, run: RunDir, config_path: Path, overrides: Overrides) -> None:
+    def __init__(
+        self, run: RunDir, config_path: Path, overrides: Overrides, history: ConfigHistory
+    ) -> None:
         self.config_path = config_path
         self.error: str | None = None
         """Why the config on disk was refused; None while it is the accepted one."""
         self._run = run
         self._overrides = overrides
+        self._history = history
         self._epochs: dict[str, int] = {}
         self._waiters: list[_Waiter] = []
 
@@ -76,6 +80,7 @@ class Reloads:
             desired = replace(desired, wanted=current.wanted)
         else:
             self._supersede(desired.wanted.generation)
+            self._history.accept(desired.wanted.generation, desired.text)
         planned = plan(desired.wanted, fleet)
         replaced = _replaced(planned, fleet)
         for request in valid:

@@ -90,6 +90,11 @@ class StateDir:
         """Directory of the logs."""
         return self.path / "logs"
 
+    @property
+    def configs(self) -> Path:
+        """Directory of the configs that were accepted."""
+        return self.path / "configs"
+
     def log(self, name: str) -> Path:
         """Return the log of a version, of the `supervisor` or of the `gateway`."""
         return self.logs / f"{name}.log"

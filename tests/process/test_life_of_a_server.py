@@ -294,3 +294,33 @@ def test_a_request_in_flight_survives_stop(server: Server) -> None:
         thread.join(10)
 
     assert [answer.status_code for answer in answers] == [200]
+
+
+def test_rollback_returns_to_the_config_before_and_keeps_what_stood_there(server: Server) -> None:
+    server.configure("v1", TWO)
+    server.start()
+    first = server.config_path.read_text()
+    server.configure("v1", {"v1": TWO["v1"], "v2": {"env": {"TEST_SCORE": "0.4"}}})
+    second = server.config_path.read_text()
+    assert server.cli("reload").returncode == 0
+
+    done = server.cli("rollback", "--state-dir", str(server.state_dir))
+
+    assert done.returncode == 0, done.stderr
+    assert server.config_path.read_text() == first
+    assert server.config_path.with_name("config.yaml.before-rollback").read_text() == second
+    assert server.rerank("/rerank/v2").json()["scores"][0] == 0.2
+
+
+def test_generations_go_on_counting_over_a_restart(server: Server) -> None:
+    server.configure("v1", {"v1": {}})
+    server.start()
+    first = server.state()["generation"]
+    server.stop()
+
+    server.start()
+
+    assert server.state()["generation"] == first + 1
+    unknown = server.cli("rollback", "99", "--state-dir", str(server.state_dir))
+    assert unknown.returncode == 1
+    assert "there are 1 to 2" in unknown.stderr
