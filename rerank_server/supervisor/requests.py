@@ -74,7 +74,9 @@ def send(
     request = Request(f"{time.time_ns()}-{pid}", verb, f"cli pid {pid}", version, device)
     path = _file(run.requests, request.id)
     run.requests.mkdir(mode=0o700, exist_ok=True)
-    write_json(path, _request_json(request))
+    # Root may ask a server of another user, who has to read this. Who else may come here at all
+    # is said by the mode of the run dir.
+    write_json(path, _request_json(request), mode=0o644)
     try:
         delivered = not running.wait(0) if verb == "plan" else running.signal(signal.SIGHUP)
     except RunDirError:

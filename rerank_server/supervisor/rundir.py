@@ -196,15 +196,17 @@ def check_socket_path(run: RunDir, version: str) -> None:
         )
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes, mode: int = 0o600) -> None:
     """Replace a file so that every reader sees the old or the new content, never a part.
 
-    Not synced to disk. One thread of a process at a time may write the same path.
+    The file gets exactly these permissions, whatever the umask. Not synced to disk. One thread
+    of a process at a time may write the same path.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         with os.fdopen(os.open(temporary, flags, 0o600), "wb") as file:
+            os.fchmod(file.fileno(), mode)
             file.write(content)
         temporary.replace(path)
     except OSError:
@@ -212,10 +214,10 @@ def write_whole(path: Path, content: bytes) -> None:
         raise
 
 
-def write_json(path: Path, value: Mapping[str, object]) -> None:
+def write_json(path: Path, value: Mapping[str, object], mode: int = 0o600) -> None:
     """Replace a file by one JSON object; see `write_whole`."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    write_whole(path, text.encode() + b"\n")
+    write_whole(path, text.encode() + b"\n", mode)
 
 
 def read_json(path: Path) -> Mapping[str, object] | None:

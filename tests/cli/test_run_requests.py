@@ -53,6 +53,19 @@ def test_each_client_learns_what_came_of_its_own_request(spawn: Spawn, run: RunD
     assert names(run.requests) == names(run.outcomes) == []
 
 
+def test_a_request_of_root_can_be_read_by_the_user_the_server_runs_as(
+    spawn: Spawn, run: RunDir
+) -> None:
+    running = serve(spawn, run, "ignore")
+    umask = os.umask(0o077)
+    try:
+        request = requests.send(run, running, "reload")
+    finally:
+        os.umask(umask)
+
+    assert (run.requests / f"{request.id}.json").stat().st_mode & 0o777 == 0o644
+
+
 def test_a_server_that_does_not_answer_in_time_is_said_so(spawn: Spawn, run: RunDir) -> None:
     running = serve(spawn, run, "ignore")
     request = requests.send(run, running, "reload")
