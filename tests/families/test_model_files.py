@@ -15,7 +15,8 @@ from safetensors.torch import load_file, save_file
 from rerank_workers.engines.batch import Row, pad
 from rerank_workers.engines.engine import Output, load_engine
 from rerank_workers.engines.files import ModelFilesError, read_model_files
-from rerank_workers.engines.torch_engine import TorchEngine, choose_dtype
+from rerank_workers.engines.torch_device import choose_dtype
+from rerank_workers.engines.torch_engine import TorchEngine
 from rerank_workers.families import cross_encoder
 from rerank_workers.scorer import Context, DeviceMemoryError
 

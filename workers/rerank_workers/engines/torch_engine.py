@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -15,8 +14,9 @@ from rerank_workers.engines import torch_bert
 from rerank_workers.engines.batch import Batch, Floats
 from rerank_workers.engines.engine import Output
 from rerank_workers.engines.files import ModelFiles
+from rerank_workers.engines.torch_device import choose_dtype, device_memory
 from rerank_workers.engines.torch_weights import read_weights
-from rerank_workers.scorer import Context, DeviceMemoryError
+from rerank_workers.scorer import Context
 
 Model: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Ids, mask and token types, each (batch, longest), to what the model was loaded for."""
@@ -42,7 +42,7 @@ class TorchEngine:
 
     def run(self, batch: Batch) -> Floats:
         """See `Engine.run`."""
-        with _device_memory(f"a batch of {batch.ids.shape}"), torch.inference_mode():
+        with device_memory(f"a batch of {batch.ids.shape}"), torch.inference_mode():
             result = self._model(
                 self._on_device(batch.ids),
                 self._on_device(batch.mask),
@@ -53,13 +53,6 @@ class TorchEngine:
 
     def _on_device(self, array: np.typing.NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(array).to(self._device)
-
-
-def choose_dtype(device: torch.device, use_fp16: bool) -> torch.dtype:
-    """Pick what the model computes in: half precision only where the hardware gains by it."""
-    if device.type == "cuda" and use_fp16:
-        return torch.float16
-    return torch.float32
 
 
 def load_torch(context: Context, files: ModelFiles, output: Output) -> TorchEngine:
@@ -73,7 +66,7 @@ def load_torch(context: Context, files: ModelFiles, output: Output) -> TorchEngi
     device = torch.device(context.device)
     dtype = choose_dtype(device, context.use_fp16)
     load = _load_bert if torch_bert.supports(files, output) else _load_auto
-    with _device_memory("the model"):
+    with device_memory("the model"):
         forward, model = load(files, output, device, dtype)
     settings = {
         "engine": f"torch {torch.__version__}",
@@ -103,17 +96,3 @@ def _load_auto(
     from rerank_workers.engines.torch_auto import load_auto
 
     return f"transformers {transformers.__version__}", load_auto(files, output, device, dtype)
-
-
-@contextmanager
-def _device_memory(what: str) -> Iterator[None]:
-    """Translate an allocation failure of either device."""
-    try:
-        yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise DeviceMemoryError(f"no memory for {what}") from error
-    except RuntimeError as error:
-        # The CPU allocator has no exception class of its own.
-        if "can't allocate memory" not in str(error):
-            raise
-        raise DeviceMemoryError(f"no memory for {what}") from error
