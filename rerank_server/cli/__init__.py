@@ -8,7 +8,16 @@ from typing import Annotated
 import typer
 
 from rerank_server import __version__
-from rerank_server.cli import changes, compare, rollback, server, status, versions
+from rerank_server.cli import (
+    changes,
+    compare,
+    logs,
+    probe,
+    rollback,
+    server,
+    status,
+    versions,
+)
 from rerank_server.errors import UsageError
 
 PROGRAM = "rerank-server"
@@ -25,8 +34,14 @@ app.command("stop")(server.stop)
 app.command("restart")(server.restart)
 app.command("reload")(changes.reload)
 app.command("rollback")(rollback.rollback)
+app.command("reset")(changes.reset)
 app.command("compare")(compare.compare)
+app.command("probe")(probe.probe)
+app.command("logs")(logs.logs)
+app.command("events")(logs.events)
+app.command("init")(versions.init)
 app.command("pull")(versions.pull)
+app.command("install")(versions.install)
 
 
 def invoke(arguments: Sequence[str]) -> int:

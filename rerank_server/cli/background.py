@@ -23,6 +23,7 @@ from rerank_server.errors import (
 )
 from rerank_server.supervisor.lock import Running, start_ticks, who_runs
 from rerank_server.supervisor.rundir import (
+    RunDir,
     check_socket_path,
     prepare_run_dir,
     prepare_state_dir,
@@ -48,16 +49,25 @@ def check(options: StartOptions) -> None:
     config, _ = read_config(options.config)
     for name in config.versions:
         check_socket_path(options.run, name)
-    running = who_runs(options.run)
-    if running is not None:
-        raise AlreadyRunningError(
-            f"a server already runs on {options.run.path} (PID: {running.pid}); "
-            f"see: rerank-server status{options_of(options.run)}"
-        )
+    refuse_second(options.run)
     port = config.server.port if options.port is None else options.port
     check_address(options.host or config.server.host, port)
     prepare_run_dir(options.run, os.geteuid())
     prepare_state_dir(options.state)
+
+
+def refuse_second(run: RunDir) -> None:
+    """Refuse a run dir on which a server runs.
+
+    Raises:
+        AlreadyRunningError: one does; the message names its pid.
+    """
+    running = who_runs(run)
+    if running is not None:
+        raise AlreadyRunningError(
+            f"a server already runs on {run.path} (PID: {running.pid}); "
+            f"see: rerank-server status{options_of(run)}"
+        )
 
 
 def check_address(host: str, port: int) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rerank_server.cli import places
-from rerank_server.errors import ConfigError
+from rerank_server.errors import ConfigError, UsageError
 from rerank_server.supervisor import requests
 from rerank_server.supervisor.requests import Outcome, Verb
 from rerank_server.supervisor.rundir import RunDir
@@ -21,12 +21,46 @@ WaitOption = Annotated[
 ]
 
 
-def reload(*, timeout: WaitOption = DEFAULT_WAIT_S, run_dir: places.RunDirOption = None) -> int:
+def reload(
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be started and stopped.")
+    ] = False,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Return once the server is told.")
+    ] = False,
+    timeout: WaitOption = DEFAULT_WAIT_S,
+    run_dir: places.RunDirOption = None,
+) -> int:
     """Read the configuration again.
 
     Starts, stops or replaces only what changed, and says what that was.
     """
-    return ask(places.run_dir(run_dir), "reload", timeout)
+    run = places.run_dir(run_dir)
+    if dry_run and no_wait:
+        raise UsageError("--dry-run waits for its answer; leave --no-wait out")
+    if dry_run:
+        return ask(run, "plan", timeout)
+    if not no_wait:
+        return ask(run, "reload", timeout)
+    running = places.running_server(run)
+    requests.send(run, running, "reload")
+    again = places.options_of(run)
+    print(f"told (PID: {running.pid}); see: rerank-server status{again}", file=sys.stderr)
+    return 0
+
+
+def reset(
+    *,
+    version: Annotated[str, typer.Argument(show_default=False)],
+    timeout: WaitOption = DEFAULT_WAIT_S,
+    run_dir: places.RunDirOption = None,
+) -> int:
+    """Try a version again that failed or waits.
+
+    Its failures are forgotten, and it is started at once.
+    """
+    return ask(places.run_dir(run_dir), "reset", timeout, version)
 
 
 def ask(run: RunDir, verb: Verb, timeout_s: float, version: str | None = None) -> int:
@@ -42,18 +76,22 @@ def ask(run: RunDir, verb: Verb, timeout_s: float, version: str | None = None) -
     try:
         outcome = requests.wait_outcome(run, running, request, timeout_s)
     except KeyboardInterrupt:
-        print(f"the server goes on with the {verb}", file=sys.stderr)
+        if verb != "plan":
+            print(f"the server goes on with the {verb}", file=sys.stderr)
         raise
-    if verb == "reload" and outcome.verdict == "refused":
+    if verb in ("reload", "plan") and outcome.verdict == "refused":
         raise ConfigError((outcome.error or "the server refused it").splitlines())
     show(outcome)
-    return 0 if outcome.verdict == "applied" else 1
+    would_work = outcome.verdict == "planned" and not outcome.reasons
+    return 0 if outcome.verdict == "applied" or would_work else 1
 
 
 def show(outcome: Outcome) -> None:
     """Print an outcome: what it did to stdout, what went wrong to stderr."""
+    started = [name for name in outcome.started if name not in outcome.replaced]
     for word, names in (
-        ("started", outcome.started),
+        ("started", started),
+        ("replaced", outcome.replaced),
         ("stopped", outcome.stopped),
         ("kept", outcome.kept),
     ):
@@ -61,6 +99,6 @@ def show(outcome: Outcome) -> None:
             print(f"{word}: {', '.join(names)}")
     for name, reason in outcome.reasons.items():
         print(f"{name}: {reason}", file=sys.stderr)
-    if outcome.verdict != "applied":
+    if outcome.verdict not in ("applied", "planned"):
         why = f": {outcome.error}" if outcome.error else ""
         print(f"error: {outcome.verdict.replace('_', ' ')}{why}", file=sys.stderr)

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rerank_server.cli import places
+from rerank_server.cli.client import client, failure, find, serving
 from rerank_server.cli.table import cut, table
-from rerank_server.core.routing import nearest
 from rerank_server.core.snapshot import Snapshot, VersionView
-from rerank_server.core.status import line
-from rerank_server.errors import NotRunningError, RerankServerError, UsageError
+from rerank_server.errors import RerankServerError
 
 if TYPE_CHECKING:
     import httpx
@@ -56,13 +55,11 @@ def compare(
 
     Asks the running server for each version's own answer and prints one table.
     """
-    run = places.run_dir(run_dir)
-    running = places.running_server(run)
-    snapshot = places.read_snapshot(run, running.pid)
-    if snapshot is None:
-        raise NotRunningError(f"the server (PID: {running.pid}) does not serve yet")
+    snapshot = serving(places.run_dir(run_dir))
     asked = _asked(snapshot, versions)
-    answers = _ask_all(snapshot.url, asked, query, docs)
+    # One version after the other, so that none slows another down.
+    with client(snapshot, _TIMEOUT_S) as http:
+        answers = [_ask(http, version, query, docs) for version in asked]
     if as_json:
         print(json.dumps(_json(query, docs, answers), indent=2, ensure_ascii=False))
     else:
@@ -95,47 +92,28 @@ def _milliseconds(value: float | None) -> str:
 def _asked(snapshot: Snapshot, versions: str | None) -> list[VersionView]:
     if versions is None:
         return [version for version in snapshot.versions if version.enabled]
-    known = {version.name: version for version in snapshot.versions}
     names = [name.strip() for name in versions.split(",") if name.strip()]
-    for name in names:
-        if name not in known:
-            near = nearest(name, list(known))
-            hint = f"did you mean {near!r}?" if near else f"there are: {', '.join(known)}"
-            raise UsageError(f"--versions: no version {name!r} here; {hint}")
-    return [known[name] for name in dict.fromkeys(names)]
+    return [find(snapshot, name) for name in dict.fromkeys(names)]
 
 
-def _ask_all(
-    url: str, asked: Sequence[VersionView], query: str, docs: Sequence[str]
-) -> list[Answer]:
-    """Ask one version after the other, so that none slows another down."""
-    import httpx
-
-    # No proxy of the environment may come between: the server is on this machine.
-    with httpx.Client(base_url=url, timeout=_TIMEOUT_S, trust_env=False) as client:
-        return [_ask(client, version, query, docs) for version in asked]
-
-
-def _ask(client: httpx.Client, version: VersionView, query: str, docs: Sequence[str]) -> Answer:
+def _ask(http: httpx.Client, version: VersionView, query: str, docs: Sequence[str]) -> Answer:
     import httpx
 
     began = time.monotonic()
     try:
-        response = client.post(
+        response = http.post(
             version.endpoint,
             json={"query": query, "docs": docs},
             headers={"X-Rerank-Strict": "1"},
         )
         body = response.json()
     except httpx.HTTPError as error:
-        raise RerankServerError(f"{client.base_url}: {error}") from error
+        raise RerankServerError(f"{http.base_url}: {error}") from error
     except ValueError:
         body = None
     latency_ms = (time.monotonic() - began) * 1000
     if response.status_code != 200:
-        # Why a version is absent stands in its status line, with more words than in the answer.
-        absent = line(version).partition(": ")[2] if version.state != "RUNNING" else None
-        return Answer(version.name, error=absent or _reason(response.status_code, body))
+        return Answer(version.name, error=failure(version, response.status_code, body))
     try:
         return _answer(version.name, body, latency_ms)
     except (KeyError, TypeError, ValueError):
@@ -159,13 +137,6 @@ def _answer(version: str, body: object, latency_ms: float) -> Answer:
         latency_ms=latency_ms,
         inference_ms=float(body["timing_ms"]["inference"]),
     )
-
-
-def _reason(status: int, body: object) -> str:
-    """Return what an error answer says: `{"error": {"message": ...}}`, or only the status."""
-    error = body.get("error") if isinstance(body, dict) else None
-    message = error.get("message") if isinstance(error, dict) else error
-    return f"{message} (HTTP {status})" if isinstance(message, str) else f"HTTP {status}"
 
 
 def _json(query: str, docs: Sequence[str], answers: Sequence[Answer]) -> Mapping[str, object]:

@@ -58,8 +58,8 @@ def start(
 ) -> int:
     """Start a server in the background.
 
-    Returns once each version runs, failed, or waits to try again; exit code 0 if the default
-    version serves.
+    First installs what enabled versions require and lack. Returns once each version runs, failed,
+    or waits to try again; exit code 0 if the default version serves.
     """
     options = StartOptions(
         config=places.config_path(config),
@@ -70,7 +70,7 @@ def start(
         port=port,
     )
     if foreground:
-        return _serve(options)
+        return _serve(options, with_installs=not detached)
     return start_in_background(options, wait, options.command())
 
 
@@ -129,14 +129,21 @@ def restart_server(
     from rerank_server.supervisor.desired import read_config
 
     read_config(options.config)
+    _install_missing(options)
     stop_server(run, running, timeout_s)
-    return start_in_background(options, wait_s, command_of(options))
+    return start_in_background(options, wait_s, command_of(options), with_installs=False)
 
 
-def start_in_background(options: StartOptions, wait_s: float | None, command: Sequence[str]) -> int:
+def start_in_background(
+    options: StartOptions,
+    wait_s: float | None,
+    command: Sequence[str],
+    *,
+    with_installs: bool = True,
+) -> int:
     """Put a server in the background, show its versions loading, return the exit code.
 
-    `command` is what runs it in the foreground.
+    `command` is what runs it in the foreground. What versions require is installed before.
 
     Raises:
         RerankServerError: it was not started, or ended at once.
@@ -145,6 +152,8 @@ def start_in_background(options: StartOptions, wait_s: float | None, command: Se
     from rerank_server.cli.display import display_on
 
     check(options)
+    if with_installs:
+        _install_missing(options)
     launch = Launch(options, command)
     again = places.options_of(options.run)
     print(f"starting (PID: {launch.pid})", file=sys.stderr)
@@ -206,13 +215,31 @@ def _children(run: RunDir, running: Running) -> list[Running]:
     return [Running(pid, ticks) for pid, ticks in started if ticks is not None]
 
 
-def _serve(options: StartOptions) -> int:
+def _install_missing(options: StartOptions) -> None:
+    from rerank_server.supervisor.desired import read_config
+
+    config, _ = read_config(options.config)
+    models_dir = options.models_dir or config.models_path(options.config.parent.resolve())
+    enabled = [name for name, version in config.versions.items() if version.enabled]
+    directories = [models_dir / config.source_of(name) for name in enabled]
+    required = [path for path in directories if (path / "requirements.txt").is_file()]
+    if required:  # most servers need none of it: a process that serves stays without the catalogue
+        from rerank_server.cli.installs import install_all
+
+        install_all(required)
+
+
+def _serve(options: StartOptions, *, with_installs: bool) -> int:
     from rerank_server import logs
+    from rerank_server.cli.background import refuse_second
     from rerank_server.supervisor.desired import read_config
     from rerank_server.supervisor.main import ServeOptions, run
 
     config, _ = read_config(options.config)
     logs.configure(config.server.log_format, config.server.log_level)
+    if with_installs:
+        refuse_second(options.run)
+        _install_missing(options)
     return run(
         ServeOptions(
             config_path=options.config,

@@ -156,7 +156,7 @@ def test_an_unknown_version_is_a_usage_error_with_the_nearest(
     done = serving.command("compare", "q", "d", "--versions", names)
 
     assert (done.code, done.out) == (2, [])
-    assert done.err[0].startswith(f"error: --versions: no version '{names}' here; {hint}")
+    assert done.err[0].startswith(f"error: no version '{names}' here; {hint}")
 
 
 def test_a_server_that_does_not_listen_is_one_line(fake: Fake) -> None:

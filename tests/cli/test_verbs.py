@@ -93,7 +93,18 @@ def test_status_of_a_server_of_another_release_says_so(fake: Fake) -> None:
 
 @pytest.mark.parametrize(
     "verb",
-    [["status"], ["stop"], ["reload"], ["restart"], ["restart", "v1"], ["compare", "q", "d"]],
+    [
+        ["status"],
+        ["stop"],
+        ["reload"],
+        ["restart"],
+        ["restart", "v1"],
+        ["compare", "q", "d"],
+        ["reset", "v1"],
+        ["probe", "v1"],
+        ["reload", "--dry-run"],
+        ["reload", "--no-wait"],
+    ],
 )
 def test_every_verb_for_a_server_says_with_4_that_none_runs(fake: Fake, verb: list[str]) -> None:
     where = fake.options.run.path
@@ -321,7 +332,8 @@ def test_every_verb_has_a_short_line_of_help() -> None:
 
     commands = done.out[done.out.index("Commands:") + 1 :]
     verbs = [line.split(None, 1) for line in commands if line]
-    assert [verb for verb, _ in verbs[:8]] == [
-        "start", "status", "stop", "restart", "reload", "compare", "pull", "version"
+    assert [verb for verb, _ in verbs if verb != "Exit"] == [
+        "start", "status", "stop", "restart", "reload", "rollback", "reset", "compare", "probe",
+        "logs", "events", "init", "pull", "install", "version",
     ]  # fmt: skip
     assert not [line for line in commands if line.endswith("...")]
