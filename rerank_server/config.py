@@ -96,6 +96,7 @@ class ServerConfig(_Section):
     keep_alive_s: Seconds = 30.0
     drain_timeout_s: Seconds = 65.0
     stop_timeout_s: Seconds = 90.0
+    shutdown_delay_s: Annotated[float, Field(ge=0, le=86_400)] = 0.0
     max_body_bytes: Annotated[int, Field(ge=1, le=134_217_728)] = 33_554_432
     max_docs: Positive = 10_000
     max_head_bytes: Annotated[int, Field(ge=256, le=16_777_216)] = 65_536

@@ -27,6 +27,7 @@ from rerank_server.core.front import (
 from rerank_server.core.lifecycle import apply, forget, issue
 from rerank_server.core.publish import Usage
 from rerank_server.core.reconcile import next_deadline, point_default, reconcile
+from rerank_server.core.shutdown import Shutdown
 from rerank_server.core.stats import VersionStats
 from rerank_server.core.types import (
     NOTHING,
@@ -87,8 +88,7 @@ class Supervisor:
         self._usage: dict[str, Usage] = {}
         self._inbox: deque[AnyEvent] = deque()
         self._is_stepping = False
-        self._is_stopping = False
-        self._is_hurried = False
+        self._shutdown: Shutdown | None = None
         self._actor = "start"
         self._alive_at = time.monotonic()
         self._timer: asyncio.TimerHandle | None = None
@@ -108,17 +108,22 @@ class Supervisor:
 
     def stop(self, why: str) -> None:
         """Shut down in order; called again, at once."""
-        if self._is_stopping:
-            self._is_hurried = True
-        log.info("stopping", extra={"why": why, "hurried": self._is_hurried})
-        self._journal.note("stopping", why=why, hurried=self._is_hurried)
-        self._is_stopping = True
+        if self._shutdown is None:
+            server = self._desired.config.server
+            self._shutdown = Shutdown(
+                time.monotonic(), server.shutdown_delay_s, server.stop_timeout_s
+            )
+        else:
+            self._shutdown = replace(self._shutdown, is_hurried=True)
+        is_hurried = self._shutdown.is_hurried
+        log.info("stopping", extra={"why": why, "hurried": is_hurried})
+        self._journal.note("stopping", why=why, hurried=is_hurried)
         self._actor = why
         self._step()
 
     def hear(self) -> None:
         """Answer the bell: read the requests, then the config, and act on both."""
-        if self._is_stopping:
+        if self._shutdown is not None:
             return
         self._bells += 1
         heard = self._reloads.hear(self._desired, self._fleet, self._listeners)
@@ -194,7 +199,7 @@ class Supervisor:
 
     def _decide(self, now: float) -> tuple[list[Action], list[FrontAction]]:
         wanted, policy = self._wanted(), self._policy()
-        if not self._is_stopping:
+        if self._shutdown is None:
             fleet = forget(wanted, self._fleet)
             self._fleet = replace(fleet, default=point_default(wanted, fleet))
         actions = reconcile(wanted, self._fleet, now, policy)
@@ -219,7 +224,7 @@ class Supervisor:
                     self._workers.stop(instance)
                 case Kill(instance, reason, is_failure):
                     log.warning("killing worker", extra={"instance": instance, "why": reason})
-                    self._workers.kill(instance, dump=is_failure and not self._is_hurried)
+                    self._workers.kill(instance, dump=is_failure and not self._is_hurried())
         for front_action in front_actions:
             match front_action:
                 case StartFront(generation, front_spec):
@@ -252,11 +257,12 @@ class Supervisor:
             stats=self._stats,
             usage=self._usage,
             bells=self._bells,
-            is_stopping=self._is_stopping,
+            is_stopping=self._shutdown is not None,
         )
 
     def _finish_or_sleep(self) -> None:
-        if self._is_stopping and not self._fleet.instances() and not self._front.instances:
+        is_empty = not self._fleet.instances() and not self._front.instances
+        if self._shutdown is not None and is_empty:
             self._done.set_result(None)
             return
         now = time.monotonic()
@@ -275,18 +281,23 @@ class Supervisor:
 
     def _wanted(self) -> Wanted:
         """Return what is wanted: while requests are still answered, nothing changes yet."""
-        if self._is_stopping and (self._is_hurried or not self._front.instances):
+        if self._shutdown is not None and (self._is_hurried() or not self._front.instances):
             return NOTHING
         return self._desired.wanted
 
     def _wanted_front(self) -> FrontSpec | None:
-        return None if self._is_stopping else self._desired.front
+        if self._shutdown is None or time.monotonic() < self._shutdown.gateway_ends_at:
+            return self._desired.front
+        return None
 
     def _front_stop_s(self) -> float:
-        return 0.0 if self._is_hurried else self._desired.config.server.stop_timeout_s / 2
+        if self._shutdown is None:
+            return self._desired.config.server.stop_timeout_s / 2
+        return self._shutdown.gateway_timeout_s
 
     def _policy(self) -> Policy:
         policy = self._reloads.policy(self._desired)
-        if self._is_hurried:
-            return replace(policy, drain_timeout_s=0.0, stop_grace_s=0.5)
-        return policy
+        return policy if self._shutdown is None else self._shutdown.shorten(policy)
+
+    def _is_hurried(self) -> bool:
+        return self._shutdown is not None and self._shutdown.is_hurried

@@ -324,3 +324,29 @@ def test_generations_go_on_counting_over_a_restart(server: Server) -> None:
     unknown = server.cli("rollback", "99", "--state-dir", str(server.state_dir))
     assert unknown.returncode == 1
     assert "there are 1 to 2" in unknown.stderr
+
+
+def test_a_delayed_stop_says_not_ready_and_still_answers(server: Server) -> None:
+    server.configure("v1", {"v1": {}}, server={"shutdown_delay_s": 2})
+    server.start()
+    assert server.process is not None
+    assert server.client.get("/ready").status_code == 200
+
+    server.process.terminate()
+    server.wait(lambda s: s["server"]["stopping"], "it stops")
+
+    assert server.client.get("/ready").status_code == 503
+    assert server.rerank().status_code == 200
+    assert server.process.wait(20) == 0
+
+
+def test_a_second_signal_hurries_the_stop(server: Server) -> None:
+    server.configure("v1", {"v1": {}}, server={"shutdown_delay_s": 600})
+    server.start()
+    assert server.process is not None
+
+    server.process.terminate()
+    server.wait(lambda s: s["server"]["stopping"], "it stops")
+    server.process.terminate()
+
+    assert server.process.wait(10) == 0
