@@ -11,6 +11,8 @@ class RerankServerError(Exception):
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
     exit_code: ClassVar[int] = 1
+    retry_after_s: int | None = None
+    """How long a client should wait before it tries again; None: trying again is no use."""
 
     def __init__(self, message: str | None = None, *, field: str | None = None) -> None:
         super().__init__(message or type(self).__doc__ or type(self).__name__)
@@ -112,6 +114,13 @@ class MethodNotAllowedError(RerankServerError):
     code = "method_not_allowed"
 
 
+class RequestTimeoutError(RerankServerError):
+    """The request did not arrive in time."""
+
+    status = 408
+    code = "request_timeout"
+
+
 class TooLargeError(RerankServerError):
     """The request is larger than the server takes."""
 
@@ -131,6 +140,7 @@ class OverloadedError(RerankServerError):
 
     status = 429
     code = "overloaded"
+    retry_after_s = 1
 
 
 class ModelError(RerankServerError):
@@ -152,6 +162,7 @@ class UnavailableError(RerankServerError):
 
     status = 503
     code = "unavailable"
+    retry_after_s = 2
 
 
 class DeadlineError(RerankServerError):

@@ -1,0 +1,57 @@
+"""Puts the gateway's application together from its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+
+from rerank_server.gateway.frame import Frame
+from rerank_server.gateway.metrics import Metrics
+from rerank_server.gateway.scoring import Scoring
+from rerank_server.gateway.state import StateFile
+from rerank_server.gateway.table import Routes
+from rerank_server.gateway.views import Views
+from rerank_server.gateway.walk import Walker
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the application is made of; tests and benchmarks put in their own."""
+
+    routes: Routes
+    state: StateFile
+    metrics: Metrics
+    walker: Walker
+    generation: int
+    """Of this gateway; once the routes table has a newer one, clients are sent over to it."""
+
+
+def build(parts: Parts, middleware: Sequence[Middleware] = ()) -> Starlette:
+    """Return the application. `middleware` runs inside the frame, outside of all endpoints."""
+    app = Starlette(
+        routes=Views(parts.state, parts.metrics).routes(),
+        exception_handlers={HTTPException: _leave_to_frame},
+        middleware=[
+            Middleware(
+                Frame,
+                routes=parts.routes,
+                generation=parts.generation,
+                done=parts.metrics.count,
+            ),
+            *middleware,
+        ],
+    )
+    app.router.redirect_slashes = False
+    # The versions' paths come and go with the routes table, so they are no routes of Starlette's.
+    app.router.default = Scoring(parts.walker, parts.metrics)
+    return app
+
+
+async def _leave_to_frame(request: Request, error: Exception) -> Response:
+    raise error

@@ -1,0 +1,88 @@
+"""What a wire format must do: read a body into a score request, write results and errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from rerank_server.core.routing import FallbackReason
+from rerank_server.errors import RerankServerError
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRequest:
+    """A request in no dialect: score each document for the query."""
+
+    query: str
+    docs: Sequence[str]
+    model: str | None = None
+    """Version the body names, if it names one."""
+    top_n: int | None = None
+    """How many results to return, best first; None: all."""
+    return_docs: bool = False
+    raw_scores: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """Another version answered than the one asked for."""
+
+    asked: str
+    """A configured version's name, or "unknown": never a client's text."""
+    reason: FallbackReason
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What a worker made of a request; lists are in input order, one entry per document."""
+
+    raw: Sequence[float] = ()
+    unit: Sequence[float] = ()
+    tokens: Sequence[int] = ()
+    truncated: Sequence[int] = ()
+    """Indices of the documents that did not fit the model's length."""
+    queue_ms: float = 0.0
+    tokenize_ms: float = 0.0
+    inference_ms: float = 0.0
+
+    def order(self) -> list[int]:
+        """Return the documents' indices by raw score, best first, ties in input order."""
+        return sorted(range(len(self.raw)), key=self.raw.__getitem__, reverse=True)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreResult:
+    """The answer to a score request, before a dialect writes it."""
+
+    version: str
+    """Who served."""
+    scores: Scores
+    fallback: Fallback | None = None
+    total_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """An error as a dialect writes it."""
+
+    status: int
+    body: bytes
+
+
+class Dialect(Protocol):
+    """One wire format. Implementations keep no state and raise only BadRequest-like errors."""
+
+    def parse(self, body: Mapping[str, object], *, max_docs: int) -> ScoreRequest:
+        """Read a request's JSON object.
+
+        Raises:
+            BadRequestError: a field is missing or of the wrong type; names the field.
+            TooLargeError: more than `max_docs` documents.
+        """
+
+    def render(self, request: ScoreRequest, result: ScoreResult) -> bytes:
+        """Return the body of the 200 answer."""
+
+    def render_error(self, error: RerankServerError, request_id: str) -> Rendered:
+        """Return status and body of an error answer."""

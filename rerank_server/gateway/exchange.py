@@ -1,0 +1,73 @@
+"""One HTTP request as it passes through the gateway: what it is called and what became of it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from starlette.types import Scope
+
+from rerank_server.gateway.dialect import Dialect, Fallback
+from rerank_server.gateway.native import NATIVE
+from rerank_server.gateway.table import View
+
+_SCOPE_KEY = "rerank_server.exchange"
+_MAX_ID_LENGTH = 128
+
+
+@dataclass(slots=True)
+class Exchange:
+    """The state of one request; written by the middleware and the endpoint that serves it."""
+
+    request_id: str
+    started: float
+    """Monotonic clock, seconds."""
+    headers: Mapping[bytes, bytes]
+    """Names in lower case; of a repeated header the last."""
+    view: View | None
+    """The routes table this request is served by, from beginning to end."""
+    dialect: Dialect = NATIVE
+    """In which errors are written; the body decides."""
+    version: str | None = None
+    """The version counted in metrics: a configured name or "unknown"; None: not counted."""
+    status: int = 0
+    """Status of the answer; 0 while there is none, and for good if the client hung up."""
+    duration_s: float = 0.0
+    fallback: Fallback | None = None
+    body_is_read: bool = False
+    """Whether the whole body was received."""
+
+    def header(self, name: bytes) -> str | None:
+        """Return a header's text without blanks around it, None when missing or empty."""
+        value = self.headers.get(name)
+        return value.decode("latin-1").strip() or None if value is not None else None
+
+
+def attach(scope: Scope, exchange: Exchange) -> None:
+    """Put the exchange where everything below the middleware finds it."""
+    scope[_SCOPE_KEY] = exchange
+
+
+def exchange_of(scope: Scope) -> Exchange:
+    """Return the exchange of a request's ASGI scope."""
+    return cast(Exchange, scope[_SCOPE_KEY])
+
+
+class RequestIds:
+    """Gives each request its id: the client's if it is fit to print, else a new one."""
+
+    def __init__(self) -> None:
+        # A random beginning per process and a count: unique without asking the kernel each time.
+        self._prefix = os.urandom(6).hex()
+        self._count = itertools.count(1)
+
+    def of(self, sent: bytes | None) -> str:
+        """Return the request's id, given the client's X-Request-ID."""
+        if sent and len(sent) <= _MAX_ID_LENGTH and sent.isascii():
+            text = sent.decode("ascii")
+            if text.isprintable() and not text.isspace():
+                return text
+        return f"{self._prefix}-{next(self._count):x}"

@@ -1,0 +1,112 @@
+"""The middleware around everything: request id, routes table, errors, lame duck."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import traceback
+from collections.abc import Callable
+
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from rerank_server.errors import MethodNotAllowedError, NotFoundError, RerankServerError
+from rerank_server.gateway.answers import Headers, send_error
+from rerank_server.gateway.body import ClientGoneError
+from rerank_server.gateway.exchange import Exchange, RequestIds, attach
+from rerank_server.gateway.table import Routes
+
+log = logging.getLogger(__name__)
+
+CLIENT_GONE = "client gone"
+"""Message with which the server cancels the task of a request whose client hung up."""
+
+
+class Frame:
+    """Gives each request its exchange, and turns every exception into an answer.
+
+    A pure ASGI middleware: it holds no answer back and adds no task.
+    """
+
+    def __init__(
+        self, app: ASGIApp, routes: Routes, generation: int, done: Callable[[Exchange], None]
+    ) -> None:
+        self._app = app
+        self._routes = routes
+        self._generation = generation
+        self._done = done
+        self._ids = RequestIds()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        exchange = Exchange(
+            request_id=self._ids.of(headers.get(b"x-request-id")),
+            started=time.monotonic(),
+            headers=headers,
+            view=self._routes.current(),
+        )
+        attach(scope, exchange)
+        added = self._headers(exchange)
+
+        async def send_framed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                exchange.status = message["status"]
+                message["headers"] = [*message["headers"], *added]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_framed)
+        except ClientGoneError:
+            return
+        except asyncio.CancelledError as cancelled:
+            if cancelled.args != (CLIENT_GONE,):
+                raise
+        except Exception as error:
+            if exchange.status:
+                _report(error, exchange)
+                return  # too late for an answer: the server closes the unfinished one
+            translated, more = _translate(error, exchange)
+            await send_error(receive, send_framed, exchange, translated, more)
+        finally:
+            exchange.duration_s = time.monotonic() - exchange.started
+            self._done(exchange)
+
+    def _headers(self, exchange: Exchange) -> Headers:
+        added = [(b"x-request-id", exchange.request_id.encode("ascii"))]
+        view = exchange.view
+        if view is not None and view.table.gateway_generation > self._generation:
+            # A newer gateway listens on the same socket: send the clients over to it.
+            added.append((b"connection", b"close"))
+        return added
+
+
+def _translate(error: Exception, exchange: Exchange) -> tuple[RerankServerError, Headers]:
+    """Return the error to answer with, and headers that belong to it."""
+    match error:
+        case RerankServerError():
+            return error, []
+        case HTTPException(status_code=405):
+            allow = (error.headers or {}).get("Allow", "GET")
+            return MethodNotAllowedError(f"this path takes {allow}"), [(b"allow", allow.encode())]
+        case HTTPException(status_code=404):
+            return NotFoundError(), []
+        case _:
+            _report(error, exchange)
+            return RerankServerError(), []
+
+
+def _report(error: Exception, exchange: Exchange) -> None:
+    """Log where it happened, without the error's message: that may hold a request's text."""
+    log.error(
+        "request failed unexpectedly",
+        extra={
+            "error": type(error).__name__,
+            "request_id": exchange.request_id,
+            "stack": "".join(traceback.format_tb(error.__traceback__)),
+        },
+    )

@@ -1,0 +1,106 @@
+"""The gunicorn worker that serves: uvicorn on uvloop, with the gateway's protocol and app."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import gc
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from gunicorn.arbiter import Arbiter
+from uvicorn.server import Server
+from uvicorn_worker import UvicornWorker
+
+from rerank_server.gateway import lifeline
+from rerank_server.gateway.app import Parts, build
+from rerank_server.gateway.ledger import LossLedger
+from rerank_server.gateway.metrics import Metrics
+from rerank_server.gateway.options import Options
+from rerank_server.gateway.protocol import Bounds, GatewayProtocol
+from rerank_server.gateway.state import StateFile
+from rerank_server.gateway.table import Routes, RoutesFile
+from rerank_server.gateway.upstream import SocketUpstream
+from rerank_server.gateway.walk import Walker
+
+log = logging.getLogger(__name__)
+
+_GC_THRESHOLD = (10_000, 20, 50)  # requests make few cycles; the default scans 30 times as often
+
+
+class GatewayWorker(UvicornWorker):  # type: ignore[misc]  # the package has no types
+    """One gateway process."""
+
+    CONFIG_KWARGS = {  # noqa: RUF012  # as the base class has it
+        "loop": "uvloop",
+        "ws": "none",
+        "lifespan": "off",
+        "interface": "asgi3",
+        "access_log": False,
+        "proxy_headers": False,
+        "server_header": False,
+    }
+
+    def init_process(self) -> None:
+        """Tie this process to the arbiter, then serve."""
+        options: Options = self.app.options
+        lifeline.die_with_parent(self.ppid)
+        lifeline.watch(options.lifeline_fd)
+        gc.set_threshold(*_GC_THRESHOLD)
+        super().init_process()
+
+    def load_wsgi(self) -> None:
+        """Build the application: after the fork, since the metrics' slot is this process' own."""
+        options: Options = self.app.options
+        run_dir = options.run_dir
+        routes = RoutesFile(run_dir / "routes.json")
+        parts = Parts(
+            routes=routes,
+            state=StateFile(run_dir / "state.json"),
+            metrics=Metrics(run_dir / "metrics"),
+            walker=Walker(SocketUpstream(), LossLedger(run_dir / "gateway")),
+            generation=options.generation,
+        )
+        self.wsgi = build(parts)
+        bounds = Bounds(
+            max_head_bytes=options.max_head_bytes,
+            head_timeout_s=options.head_timeout_s,
+            max_connections=options.max_connections,
+            keep_alive_s=_keep_alive(routes, options),
+        )
+        self.config.http = functools.partial(GatewayProtocol, bounds=bounds)
+        self.config.timeout_graceful_shutdown = int(options.drain_timeout_s)
+
+    async def _serve(self) -> None:
+        self.config.app = self.wsgi
+        server = _ReadyServer(self.config, self.app.options.ready_fd)
+        self._install_sigquit_handler()
+        await server.serve(sockets=self.sockets)
+        if not server.started:
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
+
+
+class _ReadyServer(Server):
+    def __init__(self, config: Any, ready_fd: int) -> None:
+        super().__init__(config)
+        self._ready_fd = ready_fd
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        with contextlib.suppress(OSError):  # the supervisor may have stopped listening for it
+            os.write(self._ready_fd, b"ready %d\n" % os.getpid())
+        log.info("gateway process ready", extra={"pid": os.getpid()})
+
+
+def _keep_alive(routes: Routes, options: Options) -> Callable[[], float]:
+    """Return what says how long connections may idle: the table in force, else the options."""
+
+    def keep_alive_s() -> float:
+        view = routes.current()
+        return options.keep_alive_s if view is None else view.table.limits.keep_alive_s
+
+    return keep_alive_s

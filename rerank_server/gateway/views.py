@@ -1,0 +1,142 @@
+"""The pages for people and machines that watch: /health, /ready, /versions, /metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import orjson
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector, CollectorRegistry
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from rerank_server.core.routing import RoutesTable, VersionRoute, answers, nearest
+from rerank_server.errors import NotFoundError, UnavailableError
+from rerank_server.gateway.exchange import exchange_of
+from rerank_server.gateway.fleet_metrics import fleet_metrics
+from rerank_server.gateway.metrics import Metrics
+from rerank_server.gateway.state import StateFile, items, number, section, versions
+
+_SHOWN = (
+    "name",
+    "enabled",
+    "default",
+    "state",
+    "reason",
+    "endpoint",
+    "description",
+    "source",
+    "device",
+    "degraded",
+    "model",
+    "info",
+    "settings",
+    "restarts",
+    "totals",
+    "queue",
+    "duration",
+)
+"""Of a version's entry in state.json; pids, paths and the like are for `status` only."""
+
+
+class Views:
+    """The pages, over what the supervisor published and what the gateway counts."""
+
+    def __init__(self, state: StateFile, metrics: Metrics) -> None:
+        self._state = state
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(_Everything(state, metrics))
+
+    def routes(self) -> list[BaseRoute]:
+        """Return the pages' routes; each answers GET and HEAD."""
+        pages = {
+            "/health": self.health,
+            "/ready": self.ready,
+            "/versions": self.versions,
+            "/metrics": self.metrics,
+        }
+        return [Route(path, page, methods=["GET"]) for path, page in pages.items()]
+
+    async def health(self, request: Request) -> Response:
+        """Tell that this process answers."""
+        return _json({"status": "ok"})
+
+    async def ready(self, request: Request) -> Response:
+        """Tell whether a request to /rerank, or strictly to `?version=`, would be answered.
+
+        Raises:
+            NotFoundError: no version of that name.
+            UnavailableError: it would not.
+        """
+        view = exchange_of(request.scope).view
+        version = request.query_params.get("version")
+        if view is None:
+            raise UnavailableError("the server is starting; no version is known yet")
+        table = view.table
+        if version is not None and version not in table.versions:
+            near = nearest(version, list(table.versions))
+            hint = f"; the nearest is {near}" if near else ""
+            raise NotFoundError(f"no version of this name{hint}", field="version")
+        if not answers(table, version, strict=version is not None):
+            raise UnavailableError(f"version {version or table.default} does not answer now")
+        return _json({"status": "ready", "version": version or table.default})
+
+    async def versions(self, request: Request) -> Response:
+        """Describe every configured version."""
+        view = exchange_of(request.scope).view
+        state = self._state.current()
+        shown = [_describe(version) for version in versions(state)]
+        if not shown and view is not None:
+            shown = [_outline(view.table, route) for route in view.table.versions.values()]
+        default = view.table.default if view is not None else state.get("default")
+        generation = view.table.generation if view is not None else state.get("generation")
+        return _json({"default": default, "generation": generation, "versions": shown})
+
+    async def metrics(self, request: Request) -> Response:
+        """Give all metrics in Prometheus' text format."""
+        text = generate_latest(self._registry)
+        return Response(text, headers={"content-type": CONTENT_TYPE_PLAIN_0_0_4})
+
+
+class _Everything(Collector):
+    def __init__(self, state: StateFile, metrics: Metrics) -> None:
+        self._state = state
+        self._metrics = metrics
+
+    def collect(self) -> Iterable[Metric]:
+        """Give the gateway's metrics, then the fleet's."""
+        return self._both()
+
+    def _both(self) -> Iterator[Metric]:
+        yield from self._metrics.collect()
+        yield from fleet_metrics(self._state.current())
+
+
+def _describe(version: Mapping[str, object]) -> dict[str, object]:
+    instances = [section(instance) for instance in items(version.get("instances"))]
+    described = {key: version.get(key) for key in _SHOWN}
+    described["memory_bytes"] = sum(number(i, "memory_bytes") for i in instances)
+    described["gpu_memory_bytes"] = sum(number(i, "gpu_memory_bytes") for i in instances)
+    described["uptime_s"] = max(
+        (number(i, "uptime_s") for i in instances if i.get("state") == "RUNNING"), default=None
+    )
+    return described
+
+
+def _outline(table: RoutesTable, route: VersionRoute) -> dict[str, object]:
+    """Describe a version by the routes table alone, while there is no state file."""
+    return {
+        "name": route.name,
+        "enabled": route.enabled,
+        "default": route.name == table.default,
+        "state": "RUNNING" if route.targets else (route.absent or "disabled").upper(),
+        "endpoint": route.endpoint,
+        "description": route.description,
+        "degraded": route.degraded,
+    }
+
+
+def _json(content: Mapping[str, object]) -> Response:
+    return Response(orjson.dumps(content), headers={"content-type": "application/json"})

@@ -1,0 +1,177 @@
+"""Finds a worker that answers a request: one live instance after the other, each at most once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from rerank_server.core.routing import (
+    Candidate,
+    Choice,
+    FallbackReason,
+    RoutesTable,
+    Target,
+    absence,
+    candidates,
+)
+from rerank_server.errors import DeadlineError, UnavailableError, WorkerLostError
+from rerank_server.gateway.connection import Answer
+from rerank_server.gateway.dialect import Fallback
+from rerank_server.gateway.ledger import DEATHS_TO_REFUSE, LossLedger, digest_of
+from rerank_server.gateway.upstream import Errand, Lost, Outcome, Refused, Upstream
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Journey:
+    """Who may answer a request, by one routes table."""
+
+    table: RoutesTable
+    choice: Choice
+    is_strict: bool
+    """Whether only the very version asked for may answer."""
+
+    def candidates(self) -> Iterator[Candidate]:
+        """Yield the live instances that may answer, best first."""
+        if self.choice.version not in self.table.versions:
+            return
+        for candidate in candidates(self.table, self.choice.version):
+            if self.is_strict and (self.choice.reason or candidate.version != self.choice.version):
+                return
+            yield candidate
+
+    def fallback(self, version: str, refusal: FallbackReason | None) -> Fallback | None:
+        """Return what is said when `version` answers, given why the one asked for refused."""
+        if version == self.choice.version and self.choice.reason is None:
+            return None
+        reason = absence(self.table, self.choice) or refusal or FallbackReason.LOST
+        return Fallback(self.choice.asked, reason)
+
+    def dead_end(self, refusal: FallbackReason | None) -> UnavailableError:
+        """Return the error for when nobody could answer."""
+        choice = self.choice
+        if self.is_strict and choice.reason is not None:
+            return UnavailableError(
+                "the version asked for is not served here, and X-Rerank-Strict forbids another"
+            )
+        absent = refusal
+        if choice.version in self.table.versions:
+            absent = absence(self.table, choice) or refusal
+        what = f"version {choice.version} cannot answer now" + (f" ({absent})" if absent else "")
+        rest = "X-Rerank-Strict forbids another" if self.is_strict else "nor can any fallback"
+        return UnavailableError(f"{what}, {rest}")
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A worker answered."""
+
+    version: str
+    answer: Answer
+    fallback: Fallback | None
+
+
+class Walker:
+    """Walks requests over the candidates. One per event loop.
+
+    A refusal walks on freely, nothing was executed. A loss is tried once more, alone in its
+    batch, so that a text that crashes the model takes no neighbours with it; a second death with
+    the same text in flight refuses that text for ten minutes.
+    """
+
+    def __init__(self, upstream: Upstream, ledger: LossLedger) -> None:
+        self._upstream = upstream
+        self._ledger = ledger
+        self._alone: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
+
+    async def walk(self, journey: Journey, errand: Errand) -> Arrival:
+        """Return the first answer, whatever its status.
+
+        Raises:
+            UnavailableError: no candidate took the request.
+            WorkerLostError: workers died with it.
+            DeadlineError: its deadline passed.
+        """
+        digest = self._suspect(errand)
+        if digest is not None:
+            errand = replace(errand, is_alone=True)
+        losses = 0
+        refusal: FallbackReason | None = None
+        for candidate in journey.candidates():
+            outcome = await self._attempt(candidate.target, errand, digest)
+            match outcome:
+                case Answer():
+                    if digest is not None and outcome.status == 200:
+                        self._ledger.clear(digest)
+                    fallback = journey.fallback(candidate.version, refusal)
+                    return Arrival(candidate.version, outcome, fallback)
+                case Refused():
+                    reason = outcome.reason
+                case Lost():
+                    losses += 1
+                    reason = FallbackReason.LOST
+                    digest = digest or digest_of(errand.payload)
+                    deaths = self._mourn(candidate, errand, digest)
+                    if max(losses, deaths) >= DEATHS_TO_REFUSE:
+                        raise WorkerLostError
+                    errand = replace(errand, is_alone=True)
+                case _:
+                    assert_never(outcome)
+            if candidate.version == journey.choice.version:
+                refusal = refusal or reason
+        raise journey.dead_end(refusal)
+
+    def _suspect(self, errand: Errand) -> str | None:
+        """Return the request's digest if a worker died with it before, None in most cases."""
+        if self._ledger.is_empty():
+            return None
+        digest = digest_of(errand.payload)
+        deaths = self._ledger.deaths(digest)
+        _refuse_after(deaths)
+        return digest if deaths else None
+
+    async def _attempt(self, target: Target, errand: Errand, digest: str | None) -> Outcome:
+        if digest is None:
+            return await self._upstream.score(target, errand)
+        # One suspect at a time: beside the text that kills, others would be lost a second time.
+        lock = self._alone.setdefault(target.instance, asyncio.Lock())
+        await _acquire(lock, errand.deadline)
+        try:
+            _refuse_after(self._ledger.deaths(digest))  # it may have killed while this one waited
+            return await self._upstream.score(target, errand)
+        finally:
+            lock.release()
+
+    def _mourn(self, candidate: Candidate, errand: Errand, digest: str) -> int:
+        deaths = self._ledger.record(digest, candidate.target.instance)
+        log.warning(
+            "worker lost while scoring",
+            extra={
+                "version": candidate.version,
+                "instance": candidate.target.instance,
+                "request_id": errand.request_id,
+                "deaths": deaths,
+            },
+        )
+        return deaths
+
+
+def _refuse_after(deaths: int) -> None:
+    if deaths >= DEATHS_TO_REFUSE:
+        raise WorkerLostError(
+            "two worker processes died while scoring this text; it is refused for ten minutes"
+        )
+
+
+async def _acquire(lock: asyncio.Lock, deadline: float) -> None:
+    try:
+        async with asyncio.timeout(deadline - time.monotonic()):
+            await lock.acquire()
+    except TimeoutError:
+        raise DeadlineError from None
