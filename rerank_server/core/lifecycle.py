@@ -22,7 +22,6 @@ from rerank_server.core.types import (
     Fleet,
     Instance,
     Kill,
-    Policy,
     SaidFarewell,
     Slot,
     Spawned,
@@ -30,9 +29,9 @@ from rerank_server.core.types import (
     Start,
     State,
     Stop,
-    Wanted,
     WasReset,
 )
+from rerank_server.core.wanted import Policy, Wanted
 
 
 def apply(fleet: Fleet, event: Event, now: float, policy: Policy) -> Fleet:

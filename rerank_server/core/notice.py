@@ -8,7 +8,8 @@ from enum import StrEnum
 from rerank_server.core.front import Front, FrontSpec, FrontState
 from rerank_server.core.plan import verdict
 from rerank_server.core.status import duration, one_line
-from rerank_server.core.types import Fleet, Instance, State, Wanted, WantedVersion
+from rerank_server.core.types import Fleet, Instance, State
+from rerank_server.core.wanted import Wanted, WantedVersion
 
 EXTEND_S = 30.0
 """Asked for while something loads. It also puts off the watchdog, hence no longer than that."""

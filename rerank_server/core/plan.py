@@ -8,7 +8,8 @@ from types import MappingProxyType
 from typing import Literal
 
 from rerank_server.core.reconcile import is_settled, runs, serving_or_coming
-from rerank_server.core.types import Fleet, Slot, State, Wanted
+from rerank_server.core.types import Fleet, Slot, State
+from rerank_server.core.wanted import Wanted
 
 
 @dataclass(frozen=True, slots=True)

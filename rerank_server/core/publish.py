@@ -15,15 +15,8 @@ from rerank_server.core.routing import (
     fallback_chain,
 )
 from rerank_server.core.stats import VersionStats
-from rerank_server.core.types import (
-    Fleet,
-    Instance,
-    Slot,
-    State,
-    Wanted,
-    WantedVersion,
-    WorkerSpec,
-)
+from rerank_server.core.types import Fleet, Instance, Slot, State
+from rerank_server.core.wanted import Wanted, WantedVersion, WorkerSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,21 +6,8 @@ from collections.abc import Iterator
 from typing import assert_never
 
 from rerank_server.core.lifecycle import next_id
-from rerank_server.core.types import (
-    Action,
-    Drain,
-    Fleet,
-    Instance,
-    Kill,
-    Policy,
-    Slot,
-    Start,
-    State,
-    Stop,
-    Wanted,
-    WantedVersion,
-    WorkerSpec,
-)
+from rerank_server.core.types import Action, Drain, Fleet, Instance, Kill, Slot, Start, State, Stop
+from rerank_server.core.wanted import Policy, Wanted, WantedVersion, WorkerSpec
 
 _START_TIMEOUT_S = 300.0
 _MAX_BATCH_S = 120.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from rerank_server.core.types import Policy
+from rerank_server.core.wanted import Policy
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from rerank_server.config import Config, parse
 from rerank_server.core import environment
 from rerank_server.core.front import FrontSpec
 from rerank_server.core.routing import Limits
-from rerank_server.core.types import Wanted, WantedVersion, WorkerSpec
+from rerank_server.core.wanted import Wanted, WantedVersion, WorkerSpec
 from rerank_server.errors import ConfigError
 
 _WEIGHTS = (".safetensors", ".bin", ".onnx", ".xml", ".pt")

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rerank_server.core.types import Fleet, Wanted
+from rerank_server.core.types import Fleet
+from rerank_server.core.wanted import Wanted
 
 log = logging.getLogger(__name__)
 

@@ -30,19 +30,17 @@ from rerank_server.core.reconcile import next_deadline, point_default, reconcile
 from rerank_server.core.shutdown import Shutdown
 from rerank_server.core.stats import VersionStats
 from rerank_server.core.types import (
-    NOTHING,
     Action,
     CameLate,
     Drain,
     Event,
     Fleet,
     Kill,
-    Policy,
     Start,
     Stop,
-    Wanted,
     WasReset,
 )
+from rerank_server.core.wanted import NOTHING, Policy, Wanted
 from rerank_server.supervisor.desired import Desired
 from rerank_server.supervisor.gateway import Gateways
 from rerank_server.supervisor.journal import Journal, changes

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from rerank_server.core.plan import Plan, plan, verdict
 from rerank_server.core.routing import nearest
-from rerank_server.core.types import Fleet, Policy, State, Wanted
+from rerank_server.core.types import Fleet, State
+from rerank_server.core.wanted import Policy, Wanted
 from rerank_server.errors import ConfigError, ListenError
 from rerank_server.supervisor.desired import Desired, Overrides, desire
 from rerank_server.supervisor.history import ConfigHistory

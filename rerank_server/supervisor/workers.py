@@ -22,8 +22,8 @@ from rerank_server.core.types import (
     SaidFarewell,
     Spawned,
     SpawnFailed,
-    WorkerSpec,
 )
+from rerank_server.core.wanted import WorkerSpec
 from rerank_server.supervisor.channel import Channel, Message
 from rerank_server.supervisor.process import (
     Child,

@@ -8,19 +8,8 @@ from types import MappingProxyType
 
 from rerank_server.core.lifecycle import issue
 from rerank_server.core.reconcile import reconcile
-from rerank_server.core.types import (
-    Action,
-    Failure,
-    Fleet,
-    Instance,
-    Policy,
-    Replace,
-    Slot,
-    State,
-    Wanted,
-    WantedVersion,
-    WorkerSpec,
-)
+from rerank_server.core.types import Action, Failure, Fleet, Instance, Slot, State
+from rerank_server.core.wanted import Policy, Replace, Wanted, WantedVersion, WorkerSpec
 
 POLICY = Policy(start_slots=2)
 

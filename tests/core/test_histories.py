@@ -14,7 +14,6 @@ from rerank_server.core.lifecycle import apply, issue
 from rerank_server.core.plan import verdict
 from rerank_server.core.reconcile import next_deadline, point_default, reconcile
 from rerank_server.core.types import (
-    NOTHING,
     Action,
     Beaten,
     BecameReady,
@@ -24,17 +23,13 @@ from rerank_server.core.types import (
     Exited,
     Fleet,
     Kill,
-    Policy,
-    Replace,
     Spawned,
     Start,
     State,
     Stop,
-    Wanted,
-    WantedVersion,
     WasReset,
-    WorkerSpec,
 )
+from rerank_server.core.wanted import NOTHING, Policy, Replace, Wanted, WantedVersion, WorkerSpec
 
 NAMES = ("v1", "v2", "v3")
 POLICY = Policy(start_slots=1, failure_limit=3, backoff_cap_s=8.0)

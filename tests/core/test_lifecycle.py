@@ -19,16 +19,15 @@ from rerank_server.core.types import (
     Fleet,
     Instance,
     Kill,
-    Policy,
     SaidFarewell,
     Spawned,
     SpawnFailed,
     Start,
     State,
     Stop,
-    Wanted,
     WasReset,
 )
+from rerank_server.core.wanted import Policy, Wanted
 from tests.core.build import failure, fleet, spec, states, version, wanted, worker
 
 POLICY = Policy(failure_limit=3, failure_window_s=600.0, stable_s=60.0)
@@ -318,6 +317,14 @@ def test_a_crash_of_the_old_process_does_not_forgive_its_failed_successor() -> N
     assert failure_of(after) == failure(files="new")
 
 
+def test_a_process_started_when_its_predecessor_failed_is_counted() -> None:
+    before = fleet(worker(files="new", at=20.0), failures=(failure(files="old"),), failed_at=20.0)
+
+    after = apply(before, Exited("v1.1", -11, "killed by SIGSEGV"), 21.0, POLICY)
+
+    assert failure_of(after).spec == spec(files="new")
+
+
 def test_a_reset_forgives_a_failed_version() -> None:
     after = apply(crash(fleet(), 0.0), WasReset("v1"), 5.0, POLICY)
 
@@ -374,6 +381,7 @@ def test_a_start_adds_a_process_under_an_id_never_used_before() -> None:
     after = issue(gone, Start(next_id(gone.slot("v1")), spec()), 2.0)
 
     assert states(after) == {"v1.5": State.STARTING}
+    assert next_id(after.slot("v1")) == "v1.6"
     assert (only(after).since, only(after).spawned_at, only(after).beat_at) == (2.0, 2.0, 2.0)
 
 

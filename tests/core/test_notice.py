@@ -16,7 +16,8 @@ from rerank_server.core.notice import (
     status,
     summarize,
 )
-from rerank_server.core.types import Fleet, State, Wanted
+from rerank_server.core.types import Fleet, State
+from rerank_server.core.wanted import Wanted
 from tests.core.build import failure, fleet, version, wanted, worker
 
 NOW = 1000.0

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from rerank_server.core.plan import Plan, plan, verdict
-from rerank_server.core.types import NOTHING, Fleet, State, Wanted
+from rerank_server.core.types import Fleet, State
+from rerank_server.core.wanted import NOTHING, Wanted
 from tests.core.build import failure, fleet, version, wanted, worker
 
 V1, V2, OFF = version(), version("v2"), version("v2", enabled=False)

@@ -9,7 +9,8 @@ from rerank_server.core.publish import Usage, absent, routes, socket_path, versi
 from rerank_server.core.routing import FallbackReason, Limits, RoutesTable, Target
 from rerank_server.core.snapshot import read
 from rerank_server.core.stats import Counters, VersionStats, quantile
-from rerank_server.core.types import Fleet, Instance, Slot, State, Wanted, WantedVersion
+from rerank_server.core.types import Fleet, Instance, Slot, State
+from rerank_server.core.wanted import Wanted, WantedVersion
 from tests.core import state_json
 from tests.core.build import failure, fleet, version, wanted, worker
 

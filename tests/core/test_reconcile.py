@@ -14,7 +14,6 @@ from rerank_server.core.reconcile import (
     serving_or_coming,
 )
 from rerank_server.core.types import (
-    NOTHING,
     Action,
     BecameReady,
     Drain,
@@ -26,10 +25,9 @@ from rerank_server.core.types import (
     Start,
     State,
     Stop,
-    Wanted,
-    WantedVersion,
     WasReset,
 )
+from rerank_server.core.wanted import NOTHING, Wanted, WantedVersion
 from tests.core.build import (
     POLICY,
     carry_on,
@@ -298,6 +296,14 @@ def test_a_change_of_global_config_replaces_one_version_after_another(stop_first
     assert seen[-1] == {"v1.2": State.RUNNING, "v2.2": State.RUNNING, "v3.2": State.RUNNING}
 
 
+def test_a_first_start_does_not_hold_back_a_replacement() -> None:
+    changed = wanted(version(files="b"), V2)
+
+    actions = reconcile(changed, fleet(worker(), worker("v2", State.STARTING)), 0.0, POLICY)
+
+    assert started(actions) == ["v1.2"]
+
+
 def test_stop_first_drains_the_old_one_and_then_starts_the_new_one() -> None:
     changed = wanted(version(files="b", mode="stop_first"))
 
@@ -314,8 +320,9 @@ def test_stop_first_drains_the_old_one_and_then_starts_the_new_one() -> None:
         fleet(worker(), worker("v2", State.STARTING)),
         fleet(worker()),
         fleet(worker(), worker("v2"), worker("v2", State.DRAINING, files="older", number=2)),
+        fleet(worker(), worker("v2", State.STARTING), failures=(failure("v2", retry_at=0.0),)),
     ],
-    ids=["one still loads", "one waits to load", "one is being replaced"],
+    ids=["one still loads", "one waits to load", "one is being replaced", "one tries again"],
 )
 def test_stop_first_waits_until_its_successor_could_start_at_once(others: Fleet) -> None:
     changed = wanted(version(files="b", mode="stop_first"), V2)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from rerank_server.core.shutdown import Shutdown
-from rerank_server.core.types import Policy
+from rerank_server.core.wanted import Policy
 
 
 @pytest.mark.parametrize("timeout_s", [1.0, 5.0, 90.0, 600.0])

@@ -8,7 +8,8 @@ import pytest
 from rerank_server.core import snapshot, status
 from rerank_server.core.publish import Usage, version_state
 from rerank_server.core.stats import VersionStats
-from rerank_server.core.types import Instance, Slot, State, WantedVersion, WorkerSpec
+from rerank_server.core.types import Instance, Slot, State
+from rerank_server.core.wanted import WantedVersion, WorkerSpec
 from tests.core.state_json import STARTED_AT, TIME, instance, seed, state, version
 
 GOLDEN = Path(__file__).parent / "golden"
