@@ -78,6 +78,7 @@ class Publisher:
 
     def notify(self, picture: Picture, now: float) -> None:
         """Tell the service manager what is due; to be called on each turn of the control loop."""
+        server = picture.desired.config.server
         summary = summarize(
             picture.desired.wanted,
             picture.fleet,
@@ -86,7 +87,7 @@ class Publisher:
             bells=picture.bells,
             is_config_refused=picture.config_error is not None,
             is_stopping=picture.is_stopping,
-            stop_timeout_s=picture.desired.config.server.stop_timeout_s,
+            stop_timeout_s=server.shutdown_delay_s + server.stop_timeout_s,
         )
         self._service.tell(summary, now)
 

@@ -1,11 +1,10 @@
-"""The service manager's protocol and units: a real notify socket, real activation, real checks."""
+"""The service manager's protocol: a real notify socket, and systemd-socket-activate."""
 
 from __future__ import annotations
 
 import shutil
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.conftest import ROOT, lack
+from tests.conftest import lack
 from tests.process.notify_socket import NotifySocket
 from tests.process.server import Server
 
@@ -138,7 +137,7 @@ def test_a_refused_reload_is_over_at_once_and_stays_visible(
 def test_stopping_is_said_once_with_the_time_the_config_gives_it(
     server: Server, notified: NotifySocket
 ) -> None:
-    server.configure("v1", {"v1": {}}, server={"stop_timeout_s": 20})
+    server.configure("v1", {"v1": {}}, server={"stop_timeout_s": 20, "shutdown_delay_s": 1})
     server.spawn()
     notified.until_said("READY")
 
@@ -146,7 +145,7 @@ def test_stopping_is_said_once_with_the_time_the_config_gives_it(
     stopping = notified.until_said("STOPPING")
     last = notified.until(lambda n: n["STATUS"] == "stopping: workers left: 0", "all are gone")
 
-    assert int(stopping["EXTEND_TIMEOUT_USEC"]) == 30_000_000
+    assert int(stopping["EXTEND_TIMEOUT_USEC"]) == 31_000_000
     assert last.pid == pid_of(server)
     assert notified.turns() == ["READY", "STOPPING"]
 
@@ -288,81 +287,3 @@ def test_a_passed_socket_that_cannot_be_served_on_is_refused_in_one_line(
 
     assert code == 1
     assert activated.logs().splitlines()[-1].startswith("error: the socket passed by the service")
-
-
-# --- the units ----------------------------------------------------------------------------------
-
-
-def install(*options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(ROOT / "systemd" / "install.py"), *options],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-
-
-def analyze(*words: str) -> subprocess.CompletedProcess[str]:
-    tool = shutil.which("systemd-analyze") or lack("no systemd-analyze here")
-    return subprocess.run([tool, *words], capture_output=True, text=True, timeout=60, check=False)
-
-
-@pytest.fixture
-def units(server: Server, short_dir: Path) -> Path:
-    """Both units as installed for this environment and a config of the test."""
-    server.configure("v1", {"v1": {}}, server={"host": "::1", "port": 9000})
-    done = install("--config", str(server.config_path), "--destdir", str(short_dir / "dest"))
-    assert done.returncode == 0, done.stderr
-    return short_dir / "dest/etc/systemd/system"
-
-
-def test_installed_units_name_this_environment_and_this_config(units: Path, server: Server) -> None:
-    service = (units / "rerank-server.service").read_text()
-    command = Path(sys.executable).parent / "rerank-server"
-
-    assert f"ExecStart={command} start --foreground --config {server.config_path}" in service
-    assert f"ExecReload={command} reload\n" in service
-    assert "ListenStream=[::1]:9000\n" in (units / "rerank-server.socket").read_text()
-
-
-def test_systemd_finds_nothing_to_say_about_the_units(units: Path) -> None:
-    done = analyze("verify", *map(str, sorted(units.iterdir())))
-
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-
-
-def test_the_service_is_exposed_less_than_three_of_ten(units: Path) -> None:
-    service = str(units / "rerank-server.service")
-
-    done = analyze("security", "--offline=true", "--threshold=29", service)
-
-    assert done.returncode == 0, done.stdout[-500:]
-
-
-def test_a_named_user_takes_the_place_of_the_one_systemd_makes(
-    server: Server, short_dir: Path
-) -> None:
-    server.configure("v1", {"v1": {}})
-
-    install(
-        *("--config", str(server.config_path), "--user", "nobody"),
-        *("--destdir", str(short_dir / "dest")),
-    )
-
-    service = (short_dir / "dest/etc/systemd/system/rerank-server.service").read_text()
-    assert "\nUser=nobody\n" in service
-    assert "DynamicUser" not in service
-
-
-def test_files_the_service_could_not_read_are_named_before_anything_is_written(
-    server: Server, short_dir: Path
-) -> None:
-    server.configure("v1", {"v1": {}})  # below a directory that is open to its owner alone
-
-    done = install("--config", str(server.config_path), "--unit-dir", str(short_dir / "units"))
-
-    assert done.returncode == 1
-    assert "cannot be read by the user systemd makes" in done.stderr
-    assert "--user" in done.stderr
-    assert not (short_dir / "units").exists()
