@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PACKAGES := rerank_server workers/rerank_workers tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check test-fast bench soak stop clean models
+.PHONY: help run test check test-fast bench soak stop clean models install-systemd
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -3
@@ -59,6 +59,10 @@ run: models
 	@echo "       -d '{\"query\": \"capital of France\", \"docs\": [\"Paris\", \"Rome\"]}'"
 	@echo "  $(BIN)/rerank-server status"
 	@echo "  $(BIN)/rerank-server stop"
+
+# As root. SERVICE_USER=NAME runs the service as that user; DESTDIR is for packagers.
+install-systemd: $(VENV)/.runtime
+	@$(BIN)/python systemd/install.py --config "$(CONFIG)" $(if $(SERVICE_USER),--user "$(SERVICE_USER)")
 
 stop:
 	@$(BIN)/rerank-server stop
