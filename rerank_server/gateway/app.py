@@ -49,7 +49,7 @@ def build(parts: Parts, middleware: Sequence[Middleware] = ()) -> Starlette:
     )
     app.router.redirect_slashes = False
     # The versions' paths come and go with the routes table, so they are no routes of Starlette's.
-    app.router.default = Scoring(parts.walker, parts.metrics)
+    app.router.default = Scoring(parts.walker, parts.metrics, parts.routes)
     return app
 
 

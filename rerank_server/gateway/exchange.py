@@ -28,7 +28,7 @@ class Exchange:
     headers: Mapping[bytes, bytes]
     """Names in lower case; of a repeated header the last."""
     view: View | None
-    """The routes table this request is served by, from beginning to end."""
+    """The routes table as the request began."""
     dialect: Dialect = NATIVE
     """In which errors are written; the body decides."""
     version: str | None = None

@@ -18,7 +18,7 @@ from rerank_server.gateway.exchange import Exchange, exchange_of
 from rerank_server.gateway.metrics import UNKNOWN, Metrics
 from rerank_server.gateway.native import NATIVE
 from rerank_server.gateway.replies import scores_of
-from rerank_server.gateway.table import SCORE_PATH, View
+from rerank_server.gateway.table import SCORE_PATH, Routes, View
 from rerank_server.gateway.upstream import Errand
 from rerank_server.gateway.walk import Journey, Walker
 
@@ -28,8 +28,9 @@ _YES = ("1", "true")
 class Scoring:
     """The ASGI endpoint that scores."""
 
-    def __init__(self, walker: Walker, metrics: Metrics) -> None:
+    def __init__(self, walker: Walker, metrics: Metrics, routes: Routes) -> None:
         self._walker = walker
+        self._routes = routes
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,7 +75,8 @@ class Scoring:
             model=request.model,
         )
         exchange.version = choice.version or UNKNOWN
-        journey = Journey(view.table, choice, exchange.header(b"x-rerank-strict") in _YES)
+        is_strict = exchange.header(b"x-rerank-strict") in _YES
+        journey = Journey(view.table, choice, is_strict, self._routes)
         result = await self._result(journey, request, exchange)
         exchange.version, exchange.fallback = result.version, result.fallback
         answer = exchange.dialect.render(request, result)

@@ -23,6 +23,7 @@ from rerank_server.errors import DeadlineError, UnavailableError, WorkerLostErro
 from rerank_server.gateway.connection import Answer
 from rerank_server.gateway.dialect import Fallback
 from rerank_server.gateway.ledger import DEATHS_TO_REFUSE, LossLedger, digest_of
+from rerank_server.gateway.table import Routes
 from rerank_server.gateway.upstream import Errand, Lost, Outcome, Refused, Upstream
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,19 @@ class Journey:
     choice: Choice
     is_strict: bool
     """Whether only the very version asked for may answer."""
+    routes: Routes | None = None
+    """Where a newer table is found, should this one's instances all be gone."""
+
+    def renewed(self) -> Journey | None:
+        """Return the journey by a newer table; None when there is none.
+
+        A slow sender may arrive after the worker it set out for was replaced. The supervisor
+        publishes the successor before the old one refuses, so the newer table has it.
+        """
+        view = self.routes.current() if self.routes is not None else None
+        if view is None or view.table is self.table:
+            return None
+        return replace(self, table=view.table)
 
     def candidates(self) -> Iterator[Candidate]:
         """Yield the live instances that may answer, best first."""
@@ -103,7 +117,8 @@ class Walker:
             errand = replace(errand, is_alone=True)
         losses = 0
         refusal: FallbackReason | None = None
-        for candidate in journey.candidates():
+        for step, candidate in _stops(journey):
+            journey = step
             outcome = await self._attempt(candidate.target, errand, digest)
             match outcome:
                 case Answer():
@@ -160,6 +175,25 @@ class Walker:
             },
         )
         return deaths
+
+
+def _stops(journey: Journey) -> Iterator[tuple[Journey, Candidate]]:
+    """Yield each live instance once, best first, with the journey that led to it.
+
+    After each stop the newest table is looked at: it may hold the successor of an instance that
+    was replaced while the request was on its way, and that one comes before any fallback.
+    """
+    tried: set[str] = set()
+    while True:
+        left = (c for c in journey.candidates() if c.target.instance not in tried)
+        candidate = next(left, None)
+        if candidate is not None:
+            tried.add(candidate.target.instance)
+            yield journey, candidate
+        renewed = journey.renewed()
+        if renewed is None and candidate is None:
+            return
+        journey = renewed or journey
 
 
 def _refuse_after(deaths: int) -> None:

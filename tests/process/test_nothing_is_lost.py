@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 
 import pytest
 
@@ -162,3 +163,23 @@ def test_a_supervisor_stopped_for_long_blames_no_worker(server: Server) -> None:
 
     assert [server.pid_of(name) for name in ("v1", "v2")] == pids
     assert load.failures() == []
+
+
+def test_a_slow_sender_is_answered_by_the_successor_of_the_worker_it_began_with(
+    server: Server,
+) -> None:
+    server.configure("v1", {"v1": scores(0.1, fallback="v2"), "v2": scores(0.3)})
+    server.start()
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    body = b'{"query": "q", "docs": ["one"]}'
+    head = f"POST /rerank HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+
+    with socket.create_connection((host, int(port)), timeout=20) as client:
+        client.sendall(head + body[:10])
+        server.configure("v1", {"v1": scores(0.2, fallback="v2"), "v2": scores(0.3)})
+        assert server.cli("reload").returncode == 0
+        client.sendall(body[10:])
+        answer = client.recv(65536)
+
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b'"scores":[0.2]' in answer
