@@ -222,7 +222,7 @@ def from_json(obj: Mapping[str, object]) -> RoutesTable:
         last_resort=None if last_resort is None else str(last_resort),
         versions={str(name): _route(str(name), route) for name, route in versions.items()},
         limits=Limits(**limits),
-        is_stopping=bool(obj.get("stopping", False)),
+        is_stopping=bool(obj["stopping"]),
     )
 
 

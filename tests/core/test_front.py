@@ -70,7 +70,7 @@ def carry_on(wanted: FrontSpec | None, front: Front, now: float) -> Front:
 
 
 def test_a_wanted_gateway_with_none_running_is_started() -> None:
-    assert due(SPEC, front()) == [StartFront(1, SPEC)]
+    assert due(SPEC, Front()) == [StartFront(1, SPEC)]
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ def test_routes_are_published_for_each_configured_version_in_config_order() -> N
     assert (v3.targets, v3.absent, v3.fallback) == ((target("v3.1"),), None, ("v2", "v1"))
     v2 = found.versions["v2"]
     assert (v2.targets, v2.absent, v2.enabled) == ((), FallbackReason.DISABLED, False)
+    assert found.versions["v1"].description == "about v1"
 
 
 @pytest.mark.parametrize(
@@ -233,6 +234,23 @@ def test_the_process_that_serves_is_shown_and_its_successor_marked() -> None:
     assert isinstance(instances, list)
     assert [(i["id"], i["replacing"]) for i in instances] == [("v1.1", False), ("v1.2", True)]
     assert found["info"] == {"engine": "torch"}
+
+
+def test_a_first_process_that_starts_replaces_nothing() -> None:
+    found = state_of(V1, fleet(worker(state=State.STARTING)).slot("v1"))
+
+    instances = found["instances"]
+    assert isinstance(instances, list)
+    assert [i["replacing"] for i in instances] == [False]
+
+
+def test_before_the_first_beat_every_figure_is_nought() -> None:
+    found = state_of(V1, fleet(worker()).slot("v1"))
+
+    instances = found["instances"]
+    assert isinstance(instances, list)
+    assert (instances[0]["memory_bytes"], instances[0]["gpu_memory_bytes"]) == (0, 0)
+    assert found["queue"] == {"in_flight": 0, "queued_pairs": 0}
 
 
 def test_of_two_that_run_the_one_of_the_wanted_spec_is_shown() -> None:

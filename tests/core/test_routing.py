@@ -177,6 +177,10 @@ def test_a_version_answers_while_some_candidate_lives(
     assert answers(TABLE, version, strict=strict) is expected
 
 
+def test_unless_told_strict_a_fallback_is_an_answer() -> None:
+    assert answers(TABLE, "v4")
+
+
 def test_a_server_that_stops_answers_nobody_new() -> None:
     assert not answers(replace(TABLE, is_stopping=True))
 
@@ -364,6 +368,7 @@ def with_route(**changes: object) -> Callable[[Obj], Obj]:
         without("versions"),
         without("default"),
         without("last_resort"),
+        without("stopping"),
         lambda obj: {**obj, "limits": []},
         lambda obj: {**obj, "limits": {"max_docs": 1}},
         lambda obj: {**obj, "gateway": {}},

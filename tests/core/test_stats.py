@@ -139,6 +139,16 @@ def test_quantiles_are_those_of_the_last_minute() -> None:
     assert set(none.values()) == {None}
 
 
+def test_quantiles_count_requests_not_beats() -> None:
+    stats = (
+        VersionStats()
+        .take("v1.1", Counters(buckets={20: 9}), 0.0)
+        .take("v1.1", Counters(buckets={20: 9, 100: 1}), 1.0)
+    )
+
+    assert stats.quantiles(2.0)[0.9] == quantile({20: 1}, 0.5)
+
+
 def test_the_window_keeps_no_more_than_a_minute() -> None:
     stats = VersionStats()
     for second in range(200):
