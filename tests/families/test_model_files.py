@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from rerank_workers.engines.batch import Row, pad
+from rerank_workers.engines.batch import Row
 from rerank_workers.engines.engine import Output, load_engine
 from rerank_workers.engines.files import ModelFilesError, read_model_files
 from rerank_workers.engines.torch_device import choose_dtype
@@ -250,23 +250,30 @@ def test_an_engine_without_files_is_refused(bert: Path, engine: str, message: st
     ids=lambda error: type(error).__name__,
 )
 def test_a_batch_that_does_not_fit_is_a_device_memory_error(error: Exception) -> None:
-    def model(ids: torch.Tensor, mask: torch.Tensor, types: torch.Tensor) -> torch.Tensor:
-        raise error
+    engine = TorchEngine(Raising(error), torch.device("cpu"), {})
 
-    engine = TorchEngine(model, torch.device("cpu"), {})
-
-    with pytest.raises(DeviceMemoryError, match=r"a batch of \(1, 2\)"):
-        engine.run(pad([_row()], 0))
+    with pytest.raises(DeviceMemoryError, match="a batch of 1 rows"):
+        engine.logits([_row()])
 
 
 def test_another_error_of_the_model_is_passed_on() -> None:
-    def model(ids: torch.Tensor, mask: torch.Tensor, types: torch.Tensor) -> torch.Tensor:
-        raise RuntimeError("shapes differ")
-
-    engine = TorchEngine(model, torch.device("cpu"), {})
+    engine = TorchEngine(Raising(RuntimeError("shapes differ")), torch.device("cpu"), {})
 
     with pytest.raises(RuntimeError, match="shapes differ"):
-        engine.run(pad([_row()], 0))
+        engine.logits([_row()])
+
+
+class Raising:
+    """A model that fails."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def logits(self, rows: Sequence[Row]) -> torch.Tensor:
+        raise self._error
+
+    def states(self, rows: Sequence[Row]) -> list[torch.Tensor]:
+        raise self._error
 
 
 def _row() -> Row:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from rerank_workers.engines.batch import Batch, Floats
+from rerank_workers.engines.batch import Floats, Row
 from rerank_workers.engines.files import ModelFiles, ModelFilesError
 from rerank_workers.families import bi_encoder, late_interaction
 from rerank_workers.families.texts import TextEncoder
@@ -115,16 +115,20 @@ def test_late_interaction_over_onnx_finds_the_equal_token(tmp_path: Path) -> Non
 
 @dataclass
 class CountingEngine:
-    """Gives every token the state [1, id]; remembers the shapes it ran."""
+    """Gives every token the state [1, id]; remembers the lengths of the rows it ran."""
 
-    shapes: list[tuple[int, ...]] = field(default_factory=list)
+    runs: list[list[int]] = field(default_factory=list)
     mixes_requests: bool = True
     settings: dict[str, str] = field(default_factory=dict)
 
-    def run(self, batch: Batch) -> Floats:
-        self.shapes.append(batch.ids.shape)
-        ones = np.ones_like(batch.ids)
-        return np.stack([ones, batch.ids], axis=-1).astype(np.float32)
+    def logits(self, rows: Sequence[Row]) -> Floats:
+        raise AssertionError("loaded for states")
+
+    def states(self, rows: Sequence[Row]) -> list[Floats]:
+        self.runs.append([len(row) for row in rows])
+        return [
+            np.stack([np.ones_like(row.ids), row.ids], axis=-1).astype(np.float32) for row in rows
+        ]
 
 
 def test_a_query_is_run_once_per_request(plain_bert: Path) -> None:
@@ -136,7 +140,7 @@ def test_a_query_is_run_once_per_request(plain_bert: Path) -> None:
     encoder.states(items[:2])
     encoder.states(items[2:])
 
-    assert engine.shapes == [(1, 4), (2, 5), (1, 3)]
+    assert engine.runs == [[4], [3, 5], [3]]
 
 
 def test_states_hold_no_padding(plain_bert: Path) -> None:

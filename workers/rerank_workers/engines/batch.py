@@ -34,9 +34,9 @@ class Batch:
     types: NDArray[np.int64]
 
 
-def pad(rows: Sequence[Row], pad_id: int) -> Batch:
-    """Lay rows side by side; `rows` must not be empty."""
-    shape = (len(rows), max(len(row) for row in rows))
+def pad(rows: Sequence[Row], pad_id: int, width: int | None = None) -> Batch:
+    """Lay rows side by side, as wide as told or as the longest is; `rows` must not be empty."""
+    shape = (len(rows), width or max(len(row) for row in rows))
     ids = np.full(shape, pad_id, dtype=np.int64)
     mask = np.zeros(shape, dtype=np.int64)
     types = np.zeros(shape, dtype=np.int64)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol
 
-from rerank_workers.engines.batch import Batch, Floats
+from rerank_workers.engines.batch import Floats, Row
 from rerank_workers.engines.files import ModelFiles, ModelFilesError
 from rerank_workers.scorer import Context
 
@@ -19,9 +19,9 @@ class Output(StrEnum):
     """What a model is loaded for."""
 
     LOGIT = "logit"
-    """One number per row, shape (rows,)."""
+    """One number per row."""
     HIDDEN = "hidden"
-    """The last layer's state of every token, shape (rows, longest, width)."""
+    """The last layer's state of every token."""
 
 
 class Engine(Protocol):
@@ -35,18 +35,33 @@ class Engine(Protocol):
     def settings(self) -> Mapping[str, str]:
         """How the model is run, for people: engine, dtype, device, files."""
 
-    def run(self, batch: Batch) -> Floats:
-        """Compute the output the engine was loaded for.
+    def logits(self, rows: Sequence[Row]) -> Floats:
+        """Compute one number a row, shape (rows,), in order; for an engine loaded for `LOGIT`.
 
-        Blocks. One thread at a time.
+        The engine groups and cuts the rows as suits it. Blocks. One thread at a time.
 
         Raises:
-            DeviceMemoryError: the batch did not fit.
+            DeviceMemoryError: a batch did not fit.
+        """
+
+    def states(self, rows: Sequence[Row]) -> list[Floats]:
+        """Compute the states of each row's tokens, (tokens, width); for one loaded for `HIDDEN`.
+
+        As `logits` in all else.
         """
 
 
-def load_engine(context: Context, files: ModelFiles, output: Output, name: str = AUTO) -> Engine:
+def load_engine(
+    context: Context, files: ModelFiles, output: Output, name: str = AUTO, *, pad_id: int = 0
+) -> Engine:
     """Load the model; "auto" takes torch where Hugging Face weights lie, else the ONNX graph.
+
+    Args:
+        context: where the files are and how to run them.
+        files: the model folder.
+        output: what is read of the model.
+        name: "auto", or one engine by name.
+        pad_id: what fills rows up in an engine that pads; attention never sees it.
 
     Raises:
         ModelFilesError: no such engine, no file for it to run, or it cannot run the file.
@@ -59,9 +74,9 @@ def load_engine(context: Context, files: ModelFiles, output: Output, name: str =
             raise ModelFilesError(f"{files.directory}: no model.onnx for the ONNX engine")
         from rerank_workers.engines.onnx_engine import load_onnx
 
-        return load_onnx(files.onnx, output, context.threads)
+        return load_onnx(files.onnx, output, context.threads, pad_id)
     if not files.weights:
         raise ModelFilesError(f"{files.directory}: no weights for the torch engine")
     from rerank_workers.engines.torch_engine import load_torch
 
-    return load_torch(context, files, output)
+    return load_torch(context, files, output, pad_id)

@@ -9,7 +9,7 @@ batches.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -17,7 +17,7 @@ import numpy as np
 import onnxruntime
 from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
 
-from rerank_workers.engines.batch import Batch, Floats
+from rerank_workers.engines.batch import Floats, Row, pad
 from rerank_workers.engines.engine import Output
 from rerank_workers.engines.files import ModelFilesError
 from rerank_workers.engines.onnx_outline import OnnxOutline, read_outline
@@ -36,10 +36,11 @@ class OnnxEngine:
         outline: OnnxOutline,
         output: Output,
         settings: Mapping[str, str],
+        pad_id: int,
     ) -> None:
         self._session = session
         self._outline = outline
-        self._output = output
+        self._pad_id = pad_id
         self._output_name = _output_name(session, output)
         self._inputs = frozenset(value.name for value in session.get_inputs())
         self._settings = settings
@@ -54,8 +55,17 @@ class OnnxEngine:
         """See `Engine.settings`."""
         return self._settings
 
-    def run(self, batch: Batch) -> Floats:
-        """See `Engine.run`."""
+    def logits(self, rows: Sequence[Row]) -> Floats:
+        """See `Engine.logits`."""
+        return self._run(rows).reshape(-1)
+
+    def states(self, rows: Sequence[Row]) -> list[Floats]:
+        """See `Engine.states`."""
+        padded = self._run(rows)
+        return [states[: len(row)] for states, row in zip(padded, rows, strict=True)]
+
+    def _run(self, rows: Sequence[Row]) -> Floats:
+        batch = pad(rows, self._pad_id)
         feed = {
             "input_ids": batch.ids,
             "attention_mask": batch.mask,
@@ -73,10 +83,10 @@ class OnnxEngine:
                 raise DeviceMemoryError(f"no memory for a batch of {batch.ids.shape}") from error
             raise
         numbers: Floats = np.asarray(values, dtype=np.float32)
-        return numbers.reshape(-1) if self._output is Output.LOGIT else numbers
+        return numbers
 
 
-def load_onnx(path: Path, output: Output, threads: int) -> OnnxEngine:
+def load_onnx(path: Path, output: Output, threads: int, pad_id: int) -> OnnxEngine:
     """Open a graph for the CPU.
 
     Raises:
@@ -106,7 +116,7 @@ def load_onnx(path: Path, output: Output, threads: int) -> OnnxEngine:
         "threads": str(threads),
         "model_files": f"{path.parent.name}/{path.name}",
     }
-    return OnnxEngine(session, outline, output, MappingProxyType(settings))
+    return OnnxEngine(session, outline, output, MappingProxyType(settings), pad_id)
 
 
 def _precision(session: onnxruntime.InferenceSession, outline: OnnxOutline) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from rerank_workers.engines.batch import Row, pad
 from rerank_workers.engines.engine import Output
 from rerank_workers.engines.files import ModelFiles, ModelFilesError
 
@@ -12,24 +15,34 @@ from rerank_workers.engines.files import ModelFiles, ModelFilesError
 class AutoModel:
     """A transformers model called with token ids, mask and, where it takes them, token types."""
 
-    def __init__(self, model: torch.nn.Module, output: Output, takes_types: bool) -> None:
+    def __init__(
+        self, model: torch.nn.Module, device: torch.device, pad_id: int, takes_types: bool
+    ) -> None:
         self._model = model
-        self._output = output
+        self._device = device
+        self._pad_id = pad_id
         self._takes_types = takes_types
 
-    def __call__(self, ids: Tensor, mask: Tensor, types: Tensor) -> Tensor:
-        """Compute logits (batch,) or the last states (batch, longest, width)."""
-        more = {"token_type_ids": types} if self._takes_types else {}
-        result = self._model(input_ids=ids, attention_mask=mask, **more)
-        if self._output is Output.LOGIT:
-            logits: Tensor = result.logits
-            return logits.reshape(-1)
-        states: Tensor = result.last_hidden_state
-        return states
+    def logits(self, rows: Sequence[Row]) -> Tensor:
+        """Compute one logit a row, (rows,)."""
+        logits: Tensor = self._model(**self._inputs(rows)).logits
+        return logits.reshape(-1)
+
+    def states(self, rows: Sequence[Row]) -> list[Tensor]:
+        """Compute the last state of every token, (tokens, width) for each row."""
+        padded = self._model(**self._inputs(rows)).last_hidden_state
+        return [states[: len(row)] for states, row in zip(padded, rows, strict=True)]
+
+    def _inputs(self, rows: Sequence[Row]) -> dict[str, Tensor]:
+        batch = pad(rows, self._pad_id)
+        arrays = {"input_ids": batch.ids, "attention_mask": batch.mask}
+        if self._takes_types:
+            arrays["token_type_ids"] = batch.types
+        return {name: torch.from_numpy(array).to(self._device) for name, array in arrays.items()}
 
 
 def load_auto(
-    files: ModelFiles, output: Output, device: torch.device, dtype: torch.dtype
+    files: ModelFiles, output: Output, device: torch.device, dtype: torch.dtype, pad_id: int
 ) -> AutoModel:
     """Load the model from its own folder; nothing is fetched, no code from it is run.
 
@@ -62,4 +75,4 @@ def load_auto(
             f"{files.directory}: the model has {model.config.num_labels} labels; a reranker has one"
         )
     takes_types = getattr(model.config, "type_vocab_size", 0) > 1
-    return AutoModel(model.to(device=device, dtype=dtype).eval(), output, takes_types)
+    return AutoModel(model.to(device=device, dtype=dtype).eval(), device, pad_id, takes_types)

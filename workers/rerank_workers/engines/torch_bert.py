@@ -1,235 +1,167 @@
 """The forward pass of BERT-shaped encoders (BERT, RoBERTa, XLM-RoBERTa) in plain torch.
 
 It exists beside transformers' own classes for two reasons: importing those takes longer than
-loading and warming up a small model (they pull in torch's compiler and sympy), and the last layer
-here computes only the token that is read. The numbers are the same.
+loading and warming up a small model (they pull in torch's compiler and sympy), and it computes
+nothing that is not read. Tokens of all rows lie end to end, so that the linear layers see no
+padding; the last layer computes only the token a logit is read from. The numbers are the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rerank_workers.engines.engine import Output
-from rerank_workers.engines.files import ModelFiles, ModelFilesError
+from rerank_workers.engines.batch import Row
+from rerank_workers.engines.bert_weights import Affine, BertWeights, LayerWeights, Norm
+from rerank_workers.engines.packed import Packed, pack, rectangle
+from rerank_workers.engines.torch_attention import Span, attend_all, attend_first, spans
+from rerank_workers.engines.torch_linear import GELU, GELU_TANH, RELU, Activation, Linear, linear
 
-_ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
-    {
-        "gelu": functional.gelu,
-        "gelu_new": lambda x: functional.gelu(x, approximate="tanh"),
-        "gelu_pytorch_tanh": lambda x: functional.gelu(x, approximate="tanh"),
-        "relu": functional.relu,
-    }
-)
-
-# The two linear layers on top of the first token, with a tanh between them.
-_HEADS: Mapping[str, tuple[str, str]] = MappingProxyType(
-    {
-        "bert": ("bert.pooler.dense", "classifier"),
-        "camembert": ("classifier.dense", "classifier.out_proj"),
-        "roberta": ("classifier.dense", "classifier.out_proj"),
-        "xlm-roberta": ("classifier.dense", "classifier.out_proj"),
-    }
-)
-_EMBEDDINGS = "embeddings.word_embeddings.weight"
+_ACTIVATIONS = {"gelu": GELU, "gelu_new": GELU_TANH, "gelu_pytorch_tanh": GELU_TANH, "relu": RELU}
 
 
 @dataclass(frozen=True, slots=True)
-class Linear:
-    """Weight (out, in) and bias (out)."""
+class Rest:
+    """What follows attention in a post-norm transformer layer."""
 
-    weight: Tensor
-    bias: Tensor
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Apply to the last axis."""
-        return functional.linear(x, self.weight, self.bias)
-
-
-@dataclass(frozen=True, slots=True)
-class Norm:
-    """Layer normalisation over the last axis."""
-
-    weight: Tensor
-    bias: Tensor
-    epsilon: float
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Apply to the last axis."""
-        return functional.layer_norm(x, self.weight.shape, self.weight, self.bias, self.epsilon)
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """One post-norm transformer layer."""
-
-    query: Linear
-    key: Linear
-    value: Linear
     attended: Linear
     attended_norm: Norm
     up: Linear
     down: Linear
     norm: Norm
+    activation: Activation
+
+    def __call__(self, gathered: Tensor, x: Tensor) -> Tensor:
+        """Compute the new state of the tokens `x`, (tokens, width), from what they gathered."""
+        x = _normalized(self.attended.added(gathered, x), self.attended_norm)
+        return _normalized(self.down.added(self.up.activated(x, self.activation), x), self.norm)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A layer that computes every token."""
+
+    joined: Linear
+    rest: Rest
     heads: int
-    activation: Callable[[Tensor], Tensor]
 
-    def __call__(self, x: Tensor, rows: Tensor, mask: Tensor | None) -> Tensor:
-        """Compute the new state of `rows` (some or all tokens of `x`), which attend to all of `x`.
-
-        Args:
-            x: state of every token, (batch, longest, width).
-            rows: state of the tokens to compute, (batch, some, width).
-            mask: True where a token may be attended to, (batch, 1, 1, longest); None for all.
-        """
-        context = functional.scaled_dot_product_attention(
-            self._split(self.query(rows)),
-            self._split(self.key(x)),
-            self._split(self.value(x)),
-            attn_mask=mask,
-        )
-        joined = context.transpose(1, 2).flatten(2)
-        rows = self.attended_norm(self.attended(joined) + rows)
-        return self.norm(self.down(self.activation(self.up(rows))) + rows)
-
-    def _split(self, x: Tensor) -> Tensor:
-        """(batch, tokens, width) to (batch, heads, tokens, width of a head)."""
-        batch, tokens, _ = x.shape
-        return x.view(batch, tokens, self.heads, -1).transpose(1, 2)
+    def __call__(self, x: Tensor, batch: Sequence[Span]) -> Tensor:
+        """Compute the new state of every token, (tokens, width)."""
+        return self.rest(attend_all(batch, self.joined(x), self.heads), x)
 
 
 @dataclass(frozen=True, slots=True)
+class LastLayer:
+    """The last layer where only first tokens are read."""
+
+    queries: Linear
+    others: Linear
+    """Keys and values."""
+    rest: Rest
+    heads: int
+
+    def __call__(self, x: Tensor, firsts: Tensor, batch: Sequence[Span]) -> Tensor:
+        """Compute the new state of the first tokens, (rows, width)."""
+        read = x[firsts]
+        return self.rest(attend_first(batch, self.queries(read), self.others(x), self.heads), read)
+
+
 class Bert:
-    """The encoder and, when loaded for logits, the head on its first token."""
+    """The encoder and, when its weights have one, the head on its first token."""
 
-    words: Tensor
-    positions: Tensor
-    types: Tensor
-    norm: Norm
-    layers: tuple[Layer, ...]
-    head: tuple[Linear, Linear] | None
-    offset_pad: int | None
-    """RoBERTa's padding id, from which its positions count; None where they count from 0."""
+    def __init__(self, weights: BertWeights, device: torch.device, dtype: torch.dtype) -> None:
+        """Lay the weights out for a device; afterwards nothing of `weights` is held on a CPU."""
+        self._device = device
+        self._dtype = dtype
+        self._offset_pad = weights.offset_pad
+        self._words, self._positions, self._types = (
+            table.to(device, dtype) for table in (weights.words, weights.positions, weights.types)
+        )
+        self._norm = self._own_norm(weights.norm)
+        whole = weights.layers if weights.head is None else weights.layers[:-1]
+        self._layers = tuple(self._layer(layer, weights) for layer in whole)
+        self._last = None if weights.head is None else self._last_layer(weights)
+        # The head is a few thousand multiplications; in half precision it would round the logit.
+        self._head = [self._plain(affine) for affine in weights.head or ()]
 
-    def __call__(self, ids: Tensor, mask: Tensor, types: Tensor) -> Tensor:
-        """Compute logits (batch,) or, without a head, the last states (batch, longest, width)."""
-        x = self._embed(ids, types)
-        attends = None if bool(mask.all()) else mask.bool()[:, None, None, :]
-        for layer in self.layers[:-1]:
-            x = layer(x, x, attends)
-        if self.head is None:
-            return self.layers[-1](x, x, attends)
-        first = self.layers[-1](x, x[:, :1], attends)[:, 0]
-        pool, classify = self.head
-        return classify(torch.tanh(pool(first))).reshape(-1)
+    def logits(self, rows: Sequence[Row]) -> Tensor:
+        """Compute one logit a row, (rows,), fp32, in the order of `rows`."""
+        assert self._last is not None, "loaded for logits"
+        packed = self._laid_out(rows)
+        batch = spans(packed, self._device, self._dtype)
+        x = self._encoded(packed, batch)
+        first = self._last(x, torch.from_numpy(packed.firsts).to(self._device), batch).float()
+        pool, classify = self._head
+        found = classify(torch.tanh(pool(first))).reshape(-1)
+        logits = torch.empty_like(found)
+        logits[torch.from_numpy(packed.order).to(self._device)] = found
+        return logits
 
-    def _embed(self, ids: Tensor, types: Tensor) -> Tensor:
-        if self.offset_pad is None:
-            places = torch.arange(ids.shape[1], device=ids.device)
-        else:
-            real = (ids != self.offset_pad).to(torch.int64)
-            places = torch.cumsum(real, dim=1) * real + self.offset_pad
+    def states(self, rows: Sequence[Row]) -> list[Tensor]:
+        """Compute the last state of every token, (tokens, width) for each row, in their order."""
+        packed = self._laid_out(rows)
+        x = self._encoded(packed, spans(packed, self._device, self._dtype))
+        found = [x[:0]] * len(rows)
+        lies_at = zip(packed.order, packed.firsts, packed.lengths, strict=True)
+        for index, first, length in lies_at:
+            found[index] = x[first : first + length]
+        return found
+
+    def _laid_out(self, rows: Sequence[Row]) -> Packed:
+        """A GPU wants few large kernels, a CPU no padding."""
+        if self._device.type == "cpu":
+            return pack(rows, self._offset_pad)
+        return rectangle(rows, self._offset_pad, pad_id=0)
+
+    def _encoded(self, packed: Packed, batch: Sequence[Span]) -> Tensor:
+        ids, places, types = (
+            torch.from_numpy(array).to(self._device)
+            for array in (packed.ids, packed.places, packed.types)
+        )
         # A model with one token type was given none (XLM-RoBERTa), whatever the tokenizer says.
-        kinds = types if len(self.types) > 1 else torch.zeros_like(types)
-        return self.norm(self.words[ids] + self.positions[places] + self.types[kinds])
+        kinds = types if len(self._types) > 1 else torch.zeros_like(types)
+        x = _normalized(self._words[ids] + self._positions[places] + self._types[kinds], self._norm)
+        for layer in self._layers:
+            x = layer(x, batch)
+        return x
 
+    def _layer(self, layer: LayerWeights, weights: BertWeights) -> Layer:
+        return Layer(self._linear(layer.joined), self._rest(layer, weights), weights.heads)
 
-def supports(files: ModelFiles, output: Output) -> bool:
-    """Tell whether this forward pass is the model's own, going by its config."""
-    config = files.config
-    name = files.architectures[0] if files.architectures else ""
-    return (
-        files.model_type in _HEADS
-        and config.get("position_embedding_type", "absolute") == "absolute"
-        and config.get("hidden_act", "gelu") in _ACTIVATIONS
-        and not config.get("is_decoder")
-        and (output is Output.HIDDEN or name.endswith("ForSequenceClassification"))
-    )
+    def _last_layer(self, weights: BertWeights) -> LastLayer:
+        layer = weights.layers[-1]
+        width = len(layer.joined.bias) // 3
+        queries, others = (
+            self._linear(Affine(layer.joined.weight[part], layer.joined.bias[part]))
+            for part in (slice(width), slice(width, None))
+        )
+        return LastLayer(queries, others, self._rest(layer, weights), weights.heads)
 
-
-def build(files: ModelFiles, weights: Mapping[str, Tensor], output: Output) -> Bert:
-    """Arrange a checkpoint's tensors into the model `supports` said yes to.
-
-    Raises:
-        ModelFilesError: a tensor is missing, or the head has more labels than one.
-    """
-    prefix = next((n.removesuffix(_EMBEDDINGS) for n in weights if n.endswith(_EMBEDDINGS)), "")
-    parts = _Parts(files, weights, prefix)
-    is_offset = files.model_type != "bert"
-    return Bert(
-        words=parts.tensor(prefix + _EMBEDDINGS),
-        positions=parts.tensor(f"{prefix}embeddings.position_embeddings.weight"),
-        types=parts.tensor(f"{prefix}embeddings.token_type_embeddings.weight"),
-        norm=parts.norm("embeddings.LayerNorm"),
-        layers=tuple(parts.layer(index) for index in range(parts.count("num_hidden_layers"))),
-        head=parts.head() if output is Output.LOGIT else None,
-        offset_pad=(1 if files.pad_token_id is None else files.pad_token_id) if is_offset else None,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    """Finds parts of the model in a checkpoint by their names there."""
-
-    files: ModelFiles
-    weights: Mapping[str, Tensor]
-    prefix: str
-
-    def tensor(self, name: str) -> Tensor:
-        try:
-            return self.weights[name]
-        except KeyError as error:
-            where = self.files.weights[0]
-            raise ModelFilesError(f"{where}: the tensor {name!r} is missing") from error
-
-    def count(self, key: str) -> int:
-        value = self.files.config.get(key)
-        if not isinstance(value, int) or value < 1:
-            raise ModelFilesError(f"{self.files.directory / 'config.json'}: {key}: {value!r}")
-        return value
-
-    def epsilon(self) -> float:
-        # transformers' default, for configs that leave it out.
-        value = self.files.config.get("layer_norm_eps", 1e-12)
-        if not isinstance(value, int | float):
-            raise ModelFilesError(
-                f"{self.files.directory / 'config.json'}: layer_norm_eps: {value!r}"
-            )
-        return float(value)
-
-    def linear(self, name: str) -> Linear:
-        return Linear(self.tensor(f"{name}.weight"), self.tensor(f"{name}.bias"))
-
-    def norm(self, name: str) -> Norm:
-        name = self.prefix + name
-        return Norm(self.tensor(f"{name}.weight"), self.tensor(f"{name}.bias"), self.epsilon())
-
-    def layer(self, index: int) -> Layer:
-        layer = f"encoder.layer.{index}"
-        own = self.prefix + layer
-        return Layer(
-            query=self.linear(f"{own}.attention.self.query"),
-            key=self.linear(f"{own}.attention.self.key"),
-            value=self.linear(f"{own}.attention.self.value"),
-            attended=self.linear(f"{own}.attention.output.dense"),
-            attended_norm=self.norm(f"{layer}.attention.output.LayerNorm"),
-            up=self.linear(f"{own}.intermediate.dense"),
-            down=self.linear(f"{own}.output.dense"),
-            norm=self.norm(f"{layer}.output.LayerNorm"),
-            heads=self.count("num_attention_heads"),
-            activation=_ACTIVATIONS[str(self.files.config.get("hidden_act", "gelu"))],
+    def _rest(self, layer: LayerWeights, weights: BertWeights) -> Rest:
+        return Rest(
+            attended=self._linear(layer.attended),
+            attended_norm=self._own_norm(layer.attended_norm),
+            up=self._linear(layer.up),
+            down=self._linear(layer.down),
+            norm=self._own_norm(layer.norm),
+            activation=_ACTIVATIONS[weights.activation],
         )
 
-    def head(self) -> tuple[Linear, Linear]:
-        pool, classify = (self.linear(name) for name in _HEADS[self.files.model_type])
-        if len(classify.weight) != 1:
-            raise ModelFilesError(
-                f"{self.files.directory}: the model has {len(classify.weight)} labels; "
-                "a reranker has one"
-            )
-        return pool, classify
+    def _linear(self, affine: Affine) -> Linear:
+        return linear(affine.weight, affine.bias, self._device, self._dtype)
+
+    def _plain(self, affine: Affine) -> Linear:
+        weight, bias = (t.to(self._device, torch.float32) for t in (affine.weight, affine.bias))
+        return Linear(weight, bias, is_prepacked=False)
+
+    def _own_norm(self, norm: Norm) -> Norm:
+        weight, bias = (t.to(self._device, self._dtype) for t in (norm.weight, norm.bias))
+        return Norm(weight, bias, norm.epsilon)
+
+
+def _normalized(x: Tensor, norm: Norm) -> Tensor:
+    return functional.layer_norm(x, norm.weight.shape, norm.weight, norm.bias, norm.epsilon)

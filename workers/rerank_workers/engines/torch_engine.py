@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from rerank_workers.engines import torch_bert
-from rerank_workers.engines.batch import Batch, Floats
+from rerank_workers.engines.batch import Floats, Row
+from rerank_workers.engines.bert_weights import arrange, supports
 from rerank_workers.engines.engine import Output
 from rerank_workers.engines.files import ModelFiles
+from rerank_workers.engines.packed import runs
+from rerank_workers.engines.torch_bert import Bert
 from rerank_workers.engines.torch_device import choose_dtype, device_memory
 from rerank_workers.engines.torch_weights import read_weights
 from rerank_workers.scorer import Context
 
-Model: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Ids, mask and token types, each (batch, longest), to what the model was loaded for."""
+RUN_TOKENS = 4096
+"""Most tokens computed at once on a CPU: enough for full speed, few enough for the caches."""
+
+
+class Model(Protocol):
+    """A network on a device, loaded for one of the two."""
+
+    def logits(self, rows: Sequence[Row]) -> Tensor:
+        """Compute one logit a row, (rows,)."""
+
+    def states(self, rows: Sequence[Row]) -> list[Tensor]:
+        """Compute the last state of every token, (tokens, width) for each row."""
 
 
 class TorchEngine:
@@ -40,22 +52,31 @@ class TorchEngine:
         """See `Engine.settings`."""
         return self._settings
 
-    def run(self, batch: Batch) -> Floats:
-        """See `Engine.run`."""
-        with device_memory(f"a batch of {batch.ids.shape}"), torch.inference_mode():
-            result = self._model(
-                self._on_device(batch.ids),
-                self._on_device(batch.mask),
-                self._on_device(batch.types),
-            )
-            numbers: Floats = result.float().cpu().numpy()
-        return numbers
+    def logits(self, rows: Sequence[Row]) -> Floats:
+        """See `Engine.logits`."""
+        logits = np.empty(len(rows), dtype=np.float32)
+        for run in self._runs(rows):
+            with device_memory(f"a batch of {len(run)} rows"), torch.inference_mode():
+                logits[run] = self._model.logits([rows[index] for index in run]).float().cpu()
+        return logits
 
-    def _on_device(self, array: np.typing.NDArray[np.int64]) -> Tensor:
-        return torch.from_numpy(array).to(self._device)
+    def states(self, rows: Sequence[Row]) -> list[Floats]:
+        """See `Engine.states`."""
+        states = [np.empty((0, 0), dtype=np.float32)] * len(rows)
+        for run in self._runs(rows):
+            with device_memory(f"a batch of {len(run)} rows"), torch.inference_mode():
+                found = self._model.states([rows[index] for index in run])
+                for index, state in zip(run, found, strict=True):
+                    states[index] = state.float().cpu().numpy()
+        return states
+
+    def _runs(self, rows: Sequence[Row]) -> Sequence[list[int]]:
+        """On a GPU the batcher's limits are the measure."""
+        whole = [list(range(len(rows)))]
+        return list(runs(rows, RUN_TOKENS)) if self._device.type == "cpu" else whole
 
 
-def load_torch(context: Context, files: ModelFiles, output: Output) -> TorchEngine:
+def load_torch(context: Context, files: ModelFiles, output: Output, pad_id: int) -> TorchEngine:
     """Load Hugging Face weights onto the context's device; sets the process's thread count.
 
     Raises:
@@ -65,9 +86,12 @@ def load_torch(context: Context, files: ModelFiles, output: Output) -> TorchEngi
     torch.set_num_threads(context.threads)
     device = torch.device(context.device)
     dtype = choose_dtype(device, context.use_fp16)
-    load = _load_bert if torch_bert.supports(files, output) else _load_auto
     with device_memory("the model"):
-        forward, model = load(files, output, device, dtype)
+        if supports(files, output):
+            forward = "rerank_workers"
+            model: Model = Bert(arrange(files, read_weights(files), output), device, dtype)
+        else:
+            forward, model = _load_auto(files, output, device, dtype, pad_id)
     settings = {
         "engine": f"torch {torch.__version__}",
         "forward": forward,
@@ -80,19 +104,13 @@ def load_torch(context: Context, files: ModelFiles, output: Output) -> TorchEngi
     return TorchEngine(model, device, MappingProxyType(settings))
 
 
-def _load_bert(
-    files: ModelFiles, output: Output, device: torch.device, dtype: torch.dtype
-) -> tuple[str, Model]:
-    weights = {name: t.to(device, dtype) for name, t in read_weights(files).items()}
-    return "rerank_workers", torch_bert.build(files, weights, output)
-
-
 def _load_auto(
-    files: ModelFiles, output: Output, device: torch.device, dtype: torch.dtype
+    files: ModelFiles, output: Output, device: torch.device, dtype: torch.dtype, pad_id: int
 ) -> tuple[str, Model]:
     """Load through transformers, whose model classes take two seconds to import."""
     import transformers
 
     from rerank_workers.engines.torch_auto import load_auto
 
-    return f"transformers {transformers.__version__}", load_auto(files, output, device, dtype)
+    model = load_auto(files, output, device, dtype, pad_id)
+    return f"transformers {transformers.__version__}", model

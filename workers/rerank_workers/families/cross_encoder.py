@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from rerank_workers.engines.batch import Row, pad
+from rerank_workers.engines.batch import Row
 from rerank_workers.engines.engine import AUTO, Engine, Output, load_engine
 from rerank_workers.engines.files import read_model_files
 from rerank_workers.families import limits, units
@@ -77,8 +77,7 @@ class CrossEncoder:
 
     def score(self, items: Sequence[Item]) -> list[float]:
         """See `Scorer.score`."""
-        batch = pad([_row(item) for item in items], self._tokenizer.pad_id)
-        logits: list[float] = self._engine.run(batch).tolist()
+        logits: list[float] = self._engine.logits([_row(item) for item in items]).tolist()
         return logits
 
     def to_unit(self, raw: Sequence[float]) -> list[float]:
@@ -99,7 +98,7 @@ def load(context: Context, *, engine: str = AUTO) -> CrossEncoder:
     """
     files = read_model_files(context.model_dir)
     tokenizer = load_tokenizer(context.tokenizer_dir, files)
-    loaded = load_engine(context, files, Output.LOGIT, engine)
+    loaded = load_engine(context, files, Output.LOGIT, engine, pad_id=tokenizer.pad_id)
     length = limits.max_length(context, files)
     info = {
         "family": "cross_encoder",

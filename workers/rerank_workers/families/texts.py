@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rerank_workers.engines.batch import Floats, Row, pad
+from rerank_workers.engines.batch import Floats, Row
 from rerank_workers.engines.engine import Engine, Output, load_engine
 from rerank_workers.engines.files import ModelFiles
 from rerank_workers.families import limits
@@ -79,14 +79,10 @@ class TextEncoder:
         """
         for item in items:
             if item.query.states is None:
-                (item.query.states,) = self._run([item.query.row])
-        documents = self._run([item.row for item in items])
+                (item.query.states,) = self._engine.states([item.query.row])
+        documents = self._engine.states([item.row for item in items])
         queries = (item.query.states for item in items)
         return [(q, d) for q, d in zip(queries, documents, strict=True) if q is not None]
-
-    def _run(self, rows: Sequence[Row]) -> list[Floats]:
-        states = self._engine.run(pad(rows, self._tokenizer.pad_id))
-        return [state[: len(row)] for state, row in zip(states, rows, strict=True)]
 
 
 def load_text_encoder(
@@ -99,7 +95,7 @@ def load_text_encoder(
         DeviceMemoryError: the device has no room for the model.
     """
     tokenizer = load_tokenizer(context.tokenizer_dir, files)
-    loaded = load_engine(context, files, Output.HIDDEN, engine)
+    loaded = load_engine(context, files, Output.HIDDEN, engine, pad_id=tokenizer.pad_id)
     length = limits.max_length(context, files)
     settings = {
         "max_length": limits.describe(context, length),
