@@ -105,14 +105,20 @@ def issue(fleet: Fleet, action: Action, now: float) -> Fleet:
 def forget(wanted: Wanted, fleet: Fleet) -> Fleet:
     """Return the fleet without the failures of what is no longer wanted: it may be tried anew."""
     for slot in fleet.slots.values():
-        if slot.failure is not None and slot.failure.spec != wanted.spec(slot.version):
+        version = wanted.versions.get(slot.version)
+        if version is not None and version.enabled and version.waits is not None:
+            continue  # it gets a device soon, and may have failed on the same before
+        if slot.failure is not None and slot.failure_of(*wanted.specs(slot.version)) is None:
             fleet = _put(fleet, _forgiven(slot))
     return fleet
 
 
-def next_id(slot: Slot) -> str:
-    """Return the id of the slot's next instance: never used before by this supervisor."""
-    return f"{slot.version}.{slot.serial + 1}"
+def next_id(slot: Slot, ahead: int = 0) -> str:
+    """Return the id of the slot's next instance: never used before by this supervisor.
+
+    `ahead` others of the slot are started before it.
+    """
+    return f"{slot.version}.{slot.serial + 1 + ahead}"
 
 
 def _ready(instance: Instance, info: Mapping[str, str], now: float) -> Instance:

@@ -214,8 +214,8 @@ def _trouble(version: WantedVersion, fleet: Fleet) -> str | None:
         return None
     if version.problem is not None:
         return version.problem
-    failure = slot.failure
-    return failure.reason if failure is not None and failure.spec == version.spec else None
+    failure = slot.failure_of(*version.specs)
+    return failure.reason if failure is not None else None
 
 
 def _is_alive(instance: Instance) -> bool:

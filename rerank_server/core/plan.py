@@ -38,12 +38,11 @@ def plan(new: Wanted, fleet: Fleet) -> Plan:
     started: list[str] = []
     kept: list[str] = []
     for name in enabled:
-        spec, slot = new.spec(name), fleet.slot(name)
-        if spec is None:  # cannot be started: what runs stays
-            kept += [name] if _is_in(slot, State.RUNNING) else []
-        elif serving_or_coming(slot, spec) is None:
+        specs, slot = new.specs(name), fleet.slot(name)
+        is_missing = any(serving_or_coming(slot, spec) is None for spec in specs)
+        if is_missing or new.versions[name].waits is not None:
             started.append(name)
-        else:
+        elif specs or _is_in(slot, State.RUNNING):  # cannot be started: what runs stays
             kept.append(name)
     stopped = [
         name
@@ -62,15 +61,15 @@ def verdict(wanted: Wanted, fleet: Fleet) -> Verdict | None:
     reasons: dict[str, str] = {}
     for name, version in wanted.versions.items():
         slot = fleet.slot(name)
-        failure = slot.failure_of(version.spec)
+        failure = slot.failure_of(*version.specs)
         if version.problem is not None:
             reasons[name] = version.problem
         elif not is_settled(wanted, fleet, name):
             return None
-        elif failure is not None and not runs(slot, version.spec):
+        elif failure is not None and not all(runs(slot, spec) for spec in version.specs):
             reasons[name] = failure.reason
     for instance in fleet.instances():
-        is_current = instance.spec == wanted.spec(instance.spec.version)
+        is_current = instance.spec in wanted.specs(instance.spec.version)
         if not is_current and instance.state is not State.RUNNING:
             return None
     return Verdict("failed" if reasons else "applied", MappingProxyType(reasons))

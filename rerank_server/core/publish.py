@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -46,7 +46,7 @@ def routes(
         )
         for name, version in wanted.versions.items()
     }
-    if default and default not in versions:  # taken out of the config, but nothing replaces it yet
+    if default not in versions:  # taken out of the config, but nothing replaces it yet
         versions[default] = VersionRoute(
             name=default,
             endpoint=f"/rerank/{default}",
@@ -81,18 +81,25 @@ def absent(version: WantedVersion, slot: Slot) -> FallbackReason | None:
         return FallbackReason.DISABLED
     if version.problem is not None:
         return FallbackReason.FAILED
-    failure = slot.failure_of(version.spec)
+    failure = slot.failure_of(*version.specs)
     if failure is None:
         return FallbackReason.STARTING
     return FallbackReason.FAILED if failure.retry_at is None else FallbackReason.BACKOFF
 
 
 def _targets(wanted: Wanted, slot: Slot, socket_dir: str) -> tuple[Target, ...]:
-    """Return the running instances, those of the wanted spec alone when there is one."""
+    """Return the running instances; an old one only where its replica has no current one."""
     running = [i for i in slot.instances if i.state is State.RUNNING]
-    spec = wanted.spec(slot.version)
-    current = [i for i in running if i.spec == spec]
-    return tuple(Target(i.id, socket_path(socket_dir, i.id)) for i in current or running)
+    specs = wanted.specs(slot.version)
+    current = {i.spec.replica for i in running if i.spec in specs}
+    shown = [i for i in running if i.spec in specs or _is_needed(i, current, specs)]
+    return tuple(Target(i.id, socket_path(socket_dir, i.id)) for i in shown)
+
+
+def _is_needed(old: Instance, current: Collection[int], specs: Sequence[WorkerSpec]) -> bool:
+    """Tell whether an old instance still answers: nothing stands in its place yet."""
+    is_surplus = bool(current) and all(spec.replica != old.spec.replica for spec in specs)
+    return old.spec.replica not in current and not is_surplus
 
 
 def socket_path(socket_dir: str, instance_id: str) -> str:
@@ -115,8 +122,8 @@ def version_state(
     """Return one version's entry of state.json."""
     shown = _shown(version, slot)
     state, reason = _state_of(version, slot, shown)
-    failure = slot.failure_of(version.spec)
-    spec = shown.spec if shown is not None else version.spec
+    failure = slot.failure_of(*version.specs)
+    spec = shown.spec if shown is not None else next(iter(version.specs), version.spec)
     retry_at = failure.retry_at if failure is not None and state == "BACKOFF" else None
     return {
         "name": version.name,
@@ -194,14 +201,14 @@ def _shown(version: WantedVersion, slot: Slot) -> Instance | None:
     order = [State.RUNNING, State.STARTING, State.DRAINING, State.STOPPING]
     return min(
         slot.instances,
-        key=lambda i: (order.index(i.state), i.spec != version.spec, i.spawned_at),
+        key=lambda i: (order.index(i.state), i.spec not in version.specs, i.spawned_at),
         default=None,
     )
 
 
 def _state_of(version: WantedVersion, slot: Slot, shown: Instance | None) -> tuple[str, str | None]:
     """Return the version's state as people read it, and the reason where there is one."""
-    failure = slot.failure_of(version.spec)
+    failure = slot.failure_of(*version.specs)
     reason = version.problem or (failure.reason if failure is not None else None)
     if shown is not None and shown.state in (State.RUNNING, State.STARTING):
         return shown.state, reason

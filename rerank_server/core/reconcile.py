@@ -60,11 +60,15 @@ def point_default(wanted: Wanted, fleet: Fleet) -> str | None:
 
 def is_settled(wanted: Wanted, fleet: Fleet, name: str) -> bool:
     """Tell whether `name` is done starting: it runs, cannot run, or failed at least once."""
-    spec, slot = wanted.spec(name), fleet.slot(name)
-    return spec is None or slot.failure_of(spec) is not None or runs(slot, spec)
+    version, slot = wanted.versions.get(name), fleet.slot(name)
+    if version is None or not version.enabled:
+        return True
+    if slot.failure_of(*version.specs) is not None:
+        return True
+    return version.waits is None and all(runs(slot, spec) for spec in version.specs)
 
 
-def runs(slot: Slot, spec: WorkerSpec | None) -> bool:
+def runs(slot: Slot, spec: WorkerSpec) -> bool:
     """Tell whether a process of exactly `spec` answers requests."""
     return any(i.spec == spec and i.state is State.RUNNING for i in slot.instances)
 
@@ -121,24 +125,28 @@ def _hang(instance: Instance, version: WantedVersion | None, policy: Policy) -> 
 def _drains(wanted: Wanted, fleet: Fleet, policy: Policy) -> Iterator[Drain | Kill]:
     """Yield the ends of instances that nobody wants any more."""
     for slot in fleet.slots.values():
-        spec = wanted.spec(slot.version)
-        old = [i for i in slot.instances if i.spec != spec]
-        for instance in old:
+        specs = wanted.specs(slot.version)
+        for instance in [i for i in slot.instances if i.spec not in specs]:
             if instance.state is State.STARTING:
                 yield Kill(instance.id, "no longer wanted", is_failure=False)
             elif instance.state is State.RUNNING:
-                reason = _why_drain(wanted, fleet, slot, policy)
+                reason = _why_drain(wanted, fleet, instance, policy)
                 if reason is not None:
                     yield Drain(instance.id, reason)
 
 
-def _why_drain(wanted: Wanted, fleet: Fleet, slot: Slot, policy: Policy) -> str | None:
-    """Return why an old instance of this version may go now; None while it has to stay."""
+def _why_drain(wanted: Wanted, fleet: Fleet, old: Instance, policy: Policy) -> str | None:
+    """Return why an old instance may go now; None while it has to stay."""
+    slot = fleet.slot(old.spec.version)
     version = wanted.versions.get(slot.version)
     if version is not None and version.enabled:
-        if version.spec is None:
-            return None  # what replaces it cannot be started: the old one keeps serving
-        may_go = runs(slot, version.spec) or _goes_first(wanted, fleet, policy) == slot.version
+        successor = next((s for s in version.specs if s.replica == old.spec.replica), None)
+        if successor is None:
+            # A replica too many goes at once; one that has no device yet keeps serving.
+            is_surplus = version.spec is not None and old.spec.replica >= version.replicas
+            is_surplus = is_surplus and any(runs(slot, spec) for spec in version.specs)
+            return "no longer wanted" if is_surplus else None
+        may_go = runs(slot, successor) or _goes_first(wanted, fleet, policy) == successor
         return "replaced" if may_go else None
     is_default = wanted.default != "" and slot.version == fleet.default
     if is_default and not _is_running(fleet.slot(wanted.default)):
@@ -147,19 +155,23 @@ def _why_drain(wanted: Wanted, fleet: Fleet, slot: Slot, policy: Policy) -> str 
     return "no longer wanted" if all_settled else None
 
 
-def _goes_first(wanted: Wanted, fleet: Fleet, policy: Policy) -> str | None:
-    """Return the version whose old instance may go before its successor starts, if any may.
+def _goes_first(wanted: Wanted, fleet: Fleet, policy: Policy) -> WorkerSpec | None:
+    """Return the spec whose predecessor may go before it starts, if any may.
 
-    One at a time, and only when its successor can start as soon as it has gone.
+    One at a time, and only when the successor can start as soon as the old one has gone.
     """
-    if _free_slots(fleet, policy) <= 0 or _is_replacing(wanted, fleet):
+    if _is_replacing(wanted, fleet):
         return None
     waiting = [name for name in _in_order(wanted, fleet) if not is_settled(wanted, fleet, name)]
     if not all(_is_running(fleet.slot(name)) for name in waiting):
         return None
     first = next(iter(waiting), None)
-    is_stop_first = first is not None and wanted.versions[first].replace == "stop_first"
-    return first if is_stop_first else None
+    if first is None or wanted.versions[first].replace != "stop_first":
+        return None
+    slot = fleet.slot(first)
+    spec = next((s for s in wanted.specs(first) if serving_or_coming(slot, s) is None), None)
+    can_start = spec is not None and _has_room(fleet, [], spec, policy)
+    return spec if can_start and spec not in wanted.versions[first].held else None
 
 
 # --- starts -------------------------------------------------------------------------------------
@@ -167,21 +179,24 @@ def _goes_first(wanted: Wanted, fleet: Fleet, policy: Policy) -> str | None:
 
 def _starts(wanted: Wanted, fleet: Fleet, now: float, policy: Policy) -> list[Start]:
     """Return the starts that may begin now, in free slots; one replacement at a time."""
-    free = _free_slots(fleet, policy)
     is_replacing = _is_replacing(wanted, fleet)
     starts: list[Start] = []
     for name in _in_order(wanted, fleet):
-        spec = wanted.spec(name)
-        slot = fleet.slot(name)
-        if len(starts) >= free or spec is None or not _may_start(slot, spec, now):
-            continue
-        is_replacement = _is_running(slot)
-        if is_replacement and is_replacing:
-            continue
-        is_replacing = is_replacing or is_replacement
-        if slot.instances and wanted.versions[name].replace == "stop_first":
-            continue
-        starts.append(Start(next_id(slot), spec))
+        version, slot = wanted.versions[name], fleet.slot(name)
+        for spec in version.specs:
+            if spec in version.held or not _may_start(slot, spec, now):
+                continue
+            if not _has_room(fleet, starts, spec, policy):
+                continue
+            old = [i for i in slot.instances if i.spec.replica == spec.replica]
+            is_replacement = any(i.state is State.RUNNING for i in old)
+            if is_replacement and is_replacing:
+                continue
+            is_replacing = is_replacing or is_replacement
+            if old and version.replace == "stop_first":
+                continue
+            number = sum(start.spec.version == name for start in starts)
+            starts.append(Start(next_id(slot, number), spec))
     return starts
 
 
@@ -189,7 +204,7 @@ def _in_order(wanted: Wanted, fleet: Fleet) -> list[str]:
     """Return the wanted names as they take turns: default, first tries, retries; config order."""
 
     def rank(name: str) -> tuple[bool, bool]:
-        failure = fleet.slot(name).failure_of(wanted.spec(name))
+        failure = fleet.slot(name).failure_of(*wanted.specs(name))
         return name != wanted.default, failure is not None
 
     return sorted(wanted.versions, key=rank)
@@ -204,21 +219,26 @@ def _may_start(slot: Slot, spec: WorkerSpec, now: float) -> bool:
     return failure is None or (failure.retry_at is not None and now >= failure.retry_at)
 
 
-def _free_slots(fleet: Fleet, policy: Policy) -> int:
-    return policy.start_slots - sum(i.state is State.STARTING for i in fleet.instances())
+def _has_room(fleet: Fleet, starts: list[Start], spec: WorkerSpec, policy: Policy) -> bool:
+    """Tell whether one more may start: one at a time on each card, a few on the CPU."""
+    coming = [i.spec for i in fleet.instances() if i.state is State.STARTING]
+    coming += [start.spec for start in starts]
+    beside = sum(other.gpu == spec.gpu for other in coming)
+    return beside < (1 if spec.gpu else policy.start_slots)
 
 
 def _is_replacing(wanted: Wanted, fleet: Fleet) -> bool:
     """Tell whether some version is between two generations at this moment."""
     for slot in fleet.slots.values():
-        spec = wanted.spec(slot.version)
-        if spec is None:
+        specs = wanted.specs(slot.version)
+        if not specs:
             continue
-        old = [i for i in slot.instances if i.spec != spec]
+        old = [i for i in slot.instances if i.spec not in specs]
         is_leaving = any(i.state is not State.RUNNING for i in old)
-        has_both = len(old) not in (0, len(slot.instances))
+        new = {i.spec.replica for i in slot.instances if i.spec in specs}
+        has_both = any(i.spec.replica in new for i in old)
         is_coming_back = slot.serial > len(slot.instances) and not _is_running(slot)
-        if is_leaving or has_both or (is_coming_back and slot.failure_of(spec) is None):
+        if is_leaving or has_both or (is_coming_back and slot.failure_of(*specs) is None):
             return True
     return False
 

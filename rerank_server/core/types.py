@@ -74,9 +74,12 @@ class Slot:
     restarts: int = 0
     """Starts that followed a failure, ever."""
 
-    def failure_of(self, spec: WorkerSpec | None) -> Failure | None:
-        """Return why `spec` does not run, unless it never failed or that is forgiven."""
-        return self.failure if self.failure is not None and self.failure.spec == spec else None
+    def failure_of(self, *specs: WorkerSpec) -> Failure | None:
+        """Return why processes of this kind do not run, unless none failed or it is forgiven."""
+        failure = self.failure
+        if failure is None or all(failure.spec.kind != spec.kind for spec in specs):
+            return None
+        return failure
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal
+
+from rerank_server.core.routing import FallbackReason
 
 Replace = Literal["auto", "overlap", "stop_first"]
 
@@ -22,6 +24,11 @@ class WorkerSpec:
     python: str
     model: str = "model"
     device: str = "cpu"
+    """"cpu", or "cuda:N" as people number the cards this server sees."""
+    gpu: str = ""
+    """UUID of its card; empty on the CPU."""
+    replica: int = 0
+    """Which of the version's processes it is, from 0."""
     batch_size: int = 16
     max_length: int = 512
     max_batch_tokens: int = 8192
@@ -32,6 +39,38 @@ class WorkerSpec:
     env: tuple[tuple[str, str], ...] = ()
     epoch: int = 0
     """Counts the restarts asked for by hand."""
+
+    @property
+    def kind(self) -> WorkerSpec:
+        """What its failures count for: the same code, files and sort of device."""
+        return replace(self, replica=0, gpu="", device=self.device.partition(":")[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Where a version is to run, and what it may do for want of GPU memory."""
+
+    device: str = "cpu"
+    """"auto", "cpu", "cuda" or "cuda:N"."""
+    fallback_to_cpu: bool = False
+    threshold_bytes: int = 0
+    """Free memory of its card under which it moves to the CPU."""
+    memory_bytes: int | None = None
+    """What one process takes of a card, where the config says."""
+    weights_bytes: int = 0
+    """Size of the weights on disk, for a guess where nothing better is known."""
+    stand_in_model: str = "model"
+    """The model folder used on the CPU in place of a GPU."""
+    stand_in_bytes: int = 0
+    """Size of its weights on disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Degraded:
+    """Why a version does not run where the config would have it."""
+
+    reason: FallbackReason
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +84,30 @@ class WantedVersion:
     source: str
     fallback: str | None
     spec: WorkerSpec | None
-    """None while disabled, or while `problem` keeps it from being started."""
+    """How it runs on the CPU; None while disabled, or while its files cannot be run."""
     problem: str | None = None
-    """Why it cannot be started at all, in one sentence."""
+    """Why it, or one of its replicas, cannot be started at all, in one sentence."""
     replace: Replace = "auto"
     start_timeout_s: float = 300.0
     max_batch_s: float = 120.0
+    replicas: int = 1
+    wish: Wish = Wish()
+    placed: tuple[WorkerSpec, ...] | None = None
+    """What its processes run as, once placement has decided; None: all on the CPU."""
+    held: frozenset[WorkerSpec] = frozenset()
+    """Those of `placed` that must not be started just now: their card is not free for it."""
+    waits: str | None = None
+    """Why some replica has no device yet; None when none waits for one."""
+    degraded: Degraded | None = None
+
+    @property
+    def specs(self) -> tuple[WorkerSpec, ...]:
+        """What its processes are to run as, one per replica that has a device."""
+        if not self.enabled or self.spec is None:
+            return ()
+        if self.placed is not None:
+            return self.placed
+        return tuple(replace(self.spec, replica=n) for n in range(self.replicas))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +119,10 @@ class Wanted:
     last_resort: str | None
     versions: Mapping[str, WantedVersion] = field(default_factory=lambda: MappingProxyType({}))
 
-    def spec(self, name: str) -> WorkerSpec | None:
-        """Return the spec that `name` should run, or None."""
+    def specs(self, name: str) -> tuple[WorkerSpec, ...]:
+        """Return what the processes of `name` should run as; empty when none should."""
         version = self.versions.get(name)
-        return version.spec if version is not None and version.enabled else None
+        return () if version is None else version.specs
 
 
 NOTHING = Wanted(generation=0, default="", last_resort=None)

@@ -91,17 +91,18 @@ class World:
             assert instance is None
             return
         assert instance is not None
-        spec = self.wanted.spec(instance.spec.version)
-        if isinstance(action, Drain) and spec is not None:
+        specs = self.wanted.specs(instance.spec.version)
+        if isinstance(action, Drain) and specs:
             version = self.wanted.versions[instance.spec.version]
             successor = any(
-                i.spec == spec and i.state is State.RUNNING
+                i.spec in specs and i.state is State.RUNNING
                 for i in self.fleet.slot(version.name).instances
+                if i.spec.replica == instance.spec.replica or len(specs) <= instance.spec.replica
             )
-            assert instance.spec != spec, "a wanted process was drained"
+            assert instance.spec not in specs, "a wanted process was drained"
             assert successor or version.replace == "stop_first", "drained before its successor ran"
         if isinstance(action, Drain) and self.wanted is not NOTHING:
-            is_last_default = instance.spec.version == self.fleet.default and spec is None
+            is_last_default = instance.spec.version == self.fleet.default and not specs
             assert not is_last_default, "the version behind the default route was drained"
 
     def _check_fleet(self) -> None:
@@ -147,8 +148,8 @@ class World:
             waits = any(
                 s.failure is not None
                 and s.failure.retry_at is not None
-                and s.failure.spec == self.wanted.spec(s.version)
-                and not s.instances
+                and s.failure_of(*self.wanted.specs(s.version)) is not None
+                and len(s.instances) < len(self.wanted.specs(s.version))
                 for s in self.fleet.slots.values()
             )
             if at_rest and not waits:
@@ -185,6 +186,7 @@ def configs(draw: st.DrawFn) -> Wanted:
             spec=spec if usable else None,
             problem=problem if enabled else None,
             replace=draw(st.sampled_from(get_args(Replace))),
+            replicas=draw(st.sampled_from([1, 1, 1, 2, 3])),
             start_timeout_s=30.0,
             max_batch_s=20.0,
         )
@@ -241,11 +243,11 @@ def test_every_history_keeps_the_rules_and_ends_settled(
     assert reconcile(world.wanted, world.fleet, world.now, POLICY) == []
     assert verdict(world.wanted, world.fleet) is not None
     for name in world.wanted.versions:
-        spec = world.wanted.spec(name)
+        specs = world.wanted.specs(name)
         slot = world.fleet.slot(name)
-        runs = any(i.spec == spec and i.state is State.RUNNING for i in slot.instances)
-        has_failed = slot.failure is not None and slot.failure.spec == spec
-        assert runs or has_failed or spec is None
+        running = [i.spec for i in slot.instances if i.state is State.RUNNING]
+        has_failed = slot.failure_of(*specs) is not None
+        assert has_failed or set(specs) <= set(running)
 
     world.wanted = NOTHING
     world.settle()
