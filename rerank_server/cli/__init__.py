@@ -10,6 +10,7 @@ import typer
 from rerank_server import __version__
 from rerank_server.cli import (
     changes,
+    check,
     compare,
     logs,
     probe,
@@ -42,6 +43,7 @@ app.command("events")(logs.events)
 app.command("init")(versions.init)
 app.command("pull")(versions.pull)
 app.command("install")(versions.install)
+app.command("check")(check.check)
 
 
 def invoke(arguments: Sequence[str]) -> int:

@@ -86,17 +86,21 @@ def ask(run: RunDir, verb: Verb, timeout_s: float, version: str | None = None) -
     return 0 if outcome.verdict == "applied" or would_work else 1
 
 
+def lines(outcome: Outcome) -> list[str]:
+    """Return what an outcome did, or would do, to the versions: a line a kind."""
+    kinds = {
+        "started": [name for name in outcome.started if name not in outcome.replaced],
+        "replaced": outcome.replaced,
+        "stopped": outcome.stopped,
+        "kept": outcome.kept,
+    }
+    return [f"{kind}: {', '.join(names)}" for kind, names in kinds.items() if names]
+
+
 def show(outcome: Outcome) -> None:
     """Print an outcome: what it did to stdout, what went wrong to stderr."""
-    started = [name for name in outcome.started if name not in outcome.replaced]
-    for word, names in (
-        ("started", started),
-        ("replaced", outcome.replaced),
-        ("stopped", outcome.stopped),
-        ("kept", outcome.kept),
-    ):
-        if names:
-            print(f"{word}: {', '.join(names)}")
+    for line in lines(outcome):
+        print(line)
     for name, reason in outcome.reasons.items():
         print(f"{name}: {reason}", file=sys.stderr)
     if outcome.verdict not in ("applied", "planned"):

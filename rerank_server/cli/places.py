@@ -93,6 +93,17 @@ def config_path(flag: Path | None) -> Path:
     return find_config(flag, os.environ, Path.cwd())
 
 
+def config_path_of(flag: Path | None, snapshot: Snapshot | None) -> Path:
+    """Return the configuration this call means; unless named, that of the server that runs.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if flag is None and snapshot is not None:
+        return Path(snapshot.config)
+    return config_path(flag)
+
+
 def find_config(flag: Path | None, environ: Mapping[str, str], here: Path) -> Path:
     """Choose the configuration: the flag, the environment, then the first place that has one.
 
@@ -144,11 +155,13 @@ def running_server(run: RunDir) -> Running:
 class StartedWith:
     """What a running server's command line says, paths made absolute; None: not said."""
 
-    config: Path | None
     state_dir: Path | None
     models_dir: Path | None
     host: str | None
     port: int | None
+
+
+NOTHING_GIVEN = StartedWith(None, None, None, None)
 
 
 def started_with(running: Running) -> StartedWith:
@@ -164,7 +177,6 @@ def started_with(running: Running) -> StartedWith:
         return here / given[flag] if flag in given else None
 
     return StartedWith(
-        config=path("--config"),
         state_dir=path("--state-dir"),
         models_dir=path("--models-dir"),
         host=given.get("--host"),
