@@ -36,6 +36,7 @@ class Exchange:
     status: int = 0
     """Status of the answer; 0 while there is none, and for good if the client hung up."""
     duration_s: float = 0.0
+    """Until the answer began, or the client hung up."""
     fallback: Fallback | None = None
     body_is_read: bool = False
     """Whether the whole body was received."""

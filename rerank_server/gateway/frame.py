@@ -51,34 +51,38 @@ class Frame:
             view=self._routes.current(),
         )
         attach(scope, exchange)
-        added = self._headers(exchange)
 
         async def send_framed(message: Message) -> None:
             if message["type"] == "http.response.start":
                 exchange.status = message["status"]
-                message["headers"] = [*message["headers"], *added]
+                exchange.duration_s = time.monotonic() - exchange.started
+                message["headers"] = [*message["headers"], *self._headers(exchange)]
             await send(message)
 
         try:
-            await self._app(scope, receive, send_framed)
-        except ClientGoneError:
-            return
+            await self._serve(scope, receive, send_framed, exchange)
         except asyncio.CancelledError as cancelled:
             if cancelled.args != (CLIENT_GONE,):
                 raise
+        finally:
+            exchange.duration_s = exchange.duration_s or time.monotonic() - exchange.started
+            self._done(exchange)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, exchange: Exchange) -> None:
+        try:
+            await self._app(scope, receive, send)
+        except ClientGoneError:
+            return
         except Exception as error:
             if exchange.status:
                 _report(error, exchange)
                 return  # too late for an answer: the server closes the unfinished one
             translated, more = _translate(error, exchange)
-            await send_error(receive, send_framed, exchange, translated, more)
-        finally:
-            exchange.duration_s = time.monotonic() - exchange.started
-            self._done(exchange)
+            await send_error(receive, send, exchange, translated, more)
 
     def _headers(self, exchange: Exchange) -> Headers:
         added = [(b"x-request-id", exchange.request_id.encode("ascii"))]
-        view = exchange.view
+        view = self._routes.current()  # not the exchange's: it may have taken a while
         if view is not None and view.table.gateway_generation > self._generation:
             # A newer gateway listens on the same socket: send the clients over to it.
             added.append((b"connection", b"close"))

@@ -45,6 +45,10 @@ class GatewayWorker(UvicornWorker):  # type: ignore[misc]  # the package has no 
         "server_header": False,
     }
 
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+        logging.getLogger("uvicorn.error").propagate = True  # to the one handler there is
+
     def init_process(self) -> None:
         """Tie this process to the arbiter, then serve."""
         options: Options = self.app.options
