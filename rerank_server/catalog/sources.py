@@ -19,6 +19,10 @@ class Family(StrEnum):
     CROSS_ENCODER = "cross_encoder"
     BI_ENCODER = "bi_encoder"
     LATE_INTERACTION = "late_interaction"
+    YES_LOGIT = "yes_logit"
+    LAYERWISE = "layerwise"
+    LIGHTWEIGHT = "lightweight"
+    YES_NO = "yes_no"
     ANY = "rerank_template"
     """Told from the model's files when it is loaded."""
 

@@ -8,12 +8,26 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from rerank_server.catalog.sources import Family
 from rerank_server.errors import CatalogError
 
 _ENCODER = r"(?!Qwen|Llama|Gemma|Mistral|MiniCPM|Phi)\w+ForSequenceClassification$"
+_LANGUAGE_MODELS: Mapping[str, Family] = MappingProxyType(
+    {
+        "LayerWiseMiniCPMForCausalLM": Family.LAYERWISE,
+        "CostWiseGemmaForCausalLM": Family.LIGHTWEIGHT,
+        "GemmaForCausalLM": Family.YES_LOGIT,
+        "GemmaForSequenceClassification": Family.YES_LOGIT,
+        "Qwen2ForCausalLM": Family.YES_NO,
+        "Qwen2ForSequenceClassification": Family.YES_NO,
+        "Qwen3ForCausalLM": Family.YES_NO,
+        "Qwen3ForSequenceClassification": Family.YES_NO,
+    }
+)
 
 
 def template(family: Family) -> str:
@@ -46,7 +60,10 @@ def family_of(config: Path) -> Family:
         labels = len(content.get("id2label") or {"0": "LABEL_0"})
     except (ValueError, AttributeError, TypeError) as error:
         raise CatalogError(f"{config.name}: not a model's config.json ({error})") from error
-    # The LLM among them need their prompt, which the general template looks after.
+    for name in architectures:
+        if name in _LANGUAGE_MODELS:
+            return _LANGUAGE_MODELS[name]
+    # Other language models need a prompt; the general template says so when it is loaded.
     if not any(re.match(_ENCODER, name) for name in architectures):
         return Family.ANY
     if labels != 1:

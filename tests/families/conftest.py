@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.parity import tiny_models
+
 from . import tiny
 
 MODELS = Path(__file__).parents[2] / "models"
@@ -42,5 +44,18 @@ def demo() -> Callable[[str], Path]:
         if not (directory / "tokenizer").is_dir():
             pytest.skip(f"{directory} is not there; run: rerank-server pull {version}")
         return directory
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def tiny_llm(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Build a tiny language model of `tests.parity.tiny_models` by its name, once."""
+    built: dict[str, Path] = {}
+
+    def find(name: str) -> Path:
+        if name not in built:
+            built[name] = tiny_models.build(name, tmp_path_factory.mktemp(name))
+        return built[name]
 
     return find

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,14 @@ CASES = [
     ("BertForSequenceClassification", {}, "cross_encoder"),
     ("XLMRobertaForSequenceClassification", {}, "cross_encoder"),
     ("ModernBertForSequenceClassification", {}, "cross_encoder"),
+    ("LayerWiseMiniCPMForCausalLM", {}, "layerwise"),
+    ("CostWiseGemmaForCausalLM", {}, "lightweight"),
+    ("GemmaForCausalLM", {}, "yes_logit"),
+    ("GemmaForSequenceClassification", {}, "yes_logit"),
+    ("Qwen2ForCausalLM", {}, "yes_no"),
+    ("Qwen2ForSequenceClassification", {}, "yes_no"),
+    ("Qwen3ForCausalLM", {}, "yes_no"),
+    ("Qwen3ForSequenceClassification", {}, "yes_no"),
     ("BertModel", {}, "bi_encoder"),
     ("XLMRobertaModel", {}, "bi_encoder"),
     ("HF_ColBERT", {}, "late_interaction"),
@@ -50,18 +59,27 @@ def test_without_a_config_the_onnx_outputs_tell(tmp_path: Path, hidden: bool, fa
 
 
 @pytest.mark.parametrize("family", families.FAMILIES)
-def test_every_family_can_be_named(plain_bert: Path, bert: Path, family: str) -> None:
-    directory = bert if family == "cross_encoder" else plain_bert
+def test_every_family_can_be_named(
+    plain_bert: Path, bert: Path, tiny_llm: Callable[[str], Path], family: str
+) -> None:
+    directory = {
+        "cross_encoder": bert,
+        "yes_logit": tiny_llm("gemma"),
+        "layerwise": tiny_llm("minicpm-layerwise"),
+        "lightweight": tiny_llm("gemma2-lightweight"),
+        "yes_no": tiny_llm("qwen3"),
+    }.get(family, plain_bert)
 
     assert families.load(Context("v1", directory), family=family).info["family"] == family
 
 
-def test_a_language_model_is_refused_by_name(tmp_path: Path) -> None:
-    config = json.dumps({"architectures": ["GemmaForCausalLM"]})
+@pytest.mark.parametrize("name", ["LlamaForCausalLM", "LlamaForSequenceClassification"])
+def test_a_language_model_of_unknown_prompt_is_refused(tmp_path: Path, name: str) -> None:
+    config = json.dumps({"architectures": [name]})
     (tmp_path / "config.json").write_text(config, encoding="utf-8")
     (tmp_path / "model.safetensors").touch()
 
-    with pytest.raises(ModelFilesError, match="no family for GemmaForCausalLM; there are cross_"):
+    with pytest.raises(ModelFilesError, match=f"{name} is a language model whose prompt is not"):
         detect(read_model_files(tmp_path))
 
 

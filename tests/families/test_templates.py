@@ -14,6 +14,7 @@ import pytest
 
 import rerank_workers
 from rerank_workers.scorer import Context
+from tests.parity import tiny_models
 
 from . import tiny
 
@@ -24,6 +25,10 @@ MODELS = {
     "cross_encoder": "xlmr",
     "bi_encoder": "plain_bert",
     "late_interaction": "plain_bert",
+    "yes_logit": "gemma",
+    "layerwise": "minicpm-layerwise",
+    "lightweight": "gemma2-lightweight",
+    "yes_no": "qwen3",
 }
 
 
@@ -40,7 +45,11 @@ def imported(directory: Path, template: str) -> ModuleType:
 @pytest.fixture(params=MODELS)
 def version(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[ModuleType, Path]:
     """A version with a template as its rerank.py."""
-    source = request.getfixturevalue(MODELS[request.param])
+    model = MODELS[request.param]
+    if model in tiny_models.MODELS:
+        source = request.getfixturevalue("tiny_llm")(model)
+    else:
+        source = request.getfixturevalue(model)
     directory = Path(shutil.copytree(source, tmp_path / "v9"))
     return imported(directory, request.param), directory
 

@@ -15,11 +15,19 @@ def max_length(context: Context, files: ModelFiles) -> int:
     return context.max_length if limit is None else min(context.max_length, limit)
 
 
-def describe(context: Context, length: int) -> str:
-    """Say the effective length, and what was asked for where the model cannot take it."""
-    if length == context.max_length:
-        return str(length)
-    return f"{length} (the model's limit; {context.max_length} configured)"
+def describe(context: Context, length: int, beyond: int = 0) -> str:
+    """Say the effective length, and what was asked for where the model cannot take it.
+
+    `beyond` counts the tokens of a prompt's fixed texts where these come on top.
+    """
+    notes = (
+        []
+        if length == context.max_length
+        else [f"the model's limit; {context.max_length} configured"]
+    )
+    if beyond:
+        notes.append(f"and {beyond} of the prompt")
+    return f"{length} ({'; '.join(notes)})" if notes else str(length)
 
 
 def query_share(length: int, special_tokens: int) -> int:

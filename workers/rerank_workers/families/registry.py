@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import re
+from types import MappingProxyType
 from typing import Protocol, cast
 
 from rerank_workers.engines.engine import AUTO
@@ -10,8 +12,32 @@ from rerank_workers.engines.files import ModelFiles, ModelFilesError, read_json,
 from rerank_workers.engines.onnx_outline import read_outline
 from rerank_workers.scorer import Context, Scorer
 
-FAMILIES = ("cross_encoder", "bi_encoder", "late_interaction")
+FAMILIES = (
+    "cross_encoder",
+    "bi_encoder",
+    "late_interaction",
+    "yes_logit",
+    "layerwise",
+    "lightweight",
+    "yes_no",
+)
 """Every family; each is the module of that name in this package."""
+
+_BY_CLASS = MappingProxyType(
+    {
+        "LayerWiseMiniCPMForCausalLM": "layerwise",
+        "CostWiseGemmaForCausalLM": "lightweight",
+        "GemmaForCausalLM": "yes_logit",
+        "GemmaForSequenceClassification": "yes_logit",
+        "Qwen2ForCausalLM": "yes_no",
+        "Qwen2ForSequenceClassification": "yes_no",
+        "Qwen3ForCausalLM": "yes_no",
+        "Qwen3ForSequenceClassification": "yes_no",
+    }
+)
+"""Language models, each of which one family of rerankers was made of."""
+
+_UNKNOWN_PROMPT = re.compile(r"\w+ForCausalLM|(Llama|Mistral|Gemma\d|Phi\d*)\w*ForSequence\w+")
 
 
 class _Family(Protocol):
@@ -71,6 +97,13 @@ def _is_late_interaction(files: ModelFiles) -> bool:
 
 
 def _by_class_name(files: ModelFiles, name: str) -> str:
+    if name in _BY_CLASS:
+        return _BY_CLASS[name]
+    if _UNKNOWN_PROMPT.fullmatch(name):
+        raise ModelFilesError(
+            f"{files.directory}: {name} is a language model whose prompt is not known; set FAMILY "
+            "in rerank.py to yes_logit or yes_no if it was trained with theirs"
+        )
     if name.endswith("ForSequenceClassification"):
         return "cross_encoder"
     if name.endswith("Model"):

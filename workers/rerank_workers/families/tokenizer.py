@@ -69,6 +69,11 @@ class TextTokenizer:
         encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
+    def token_id(self, token: str) -> int | None:
+        """Find a token's id by its exact text."""
+        found: int | None = self._tokenizer.token_to_id(token)
+        return found
+
 
 def load_tokenizer(directory: Path, files: ModelFiles) -> TextTokenizer:
     """Load the tokenizer in `directory` for the model of `files`.

@@ -10,8 +10,8 @@ from rerank_workers.families import ByHand
 from rerank_workers.scorer import Context, Scorer
 
 # "auto" looks at the model's files. Else one of families.FAMILIES: "cross_encoder", "bi_encoder",
-# "late_interaction". Their own settings (a query instruction, say) stand in the template of that
-# name, which lies beside this one.
+# "late_interaction", "yes_logit", "layerwise", "lightweight", "yes_no". Their own settings (a query
+# instruction, say) stand in the template of that name, which lies beside this one.
 FAMILY = "auto"
 
 # "torch" runs model.safetensors or pytorch_model.bin, "onnx" runs model.onnx,
