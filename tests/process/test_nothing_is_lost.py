@@ -172,14 +172,14 @@ def test_a_slow_sender_is_answered_by_the_successor_of_the_worker_it_began_with(
     server.start()
     host, _, port = server.url.removeprefix("http://").partition(":")
     body = b'{"query": "q", "docs": ["one"]}'
-    head = f"POST /rerank HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    head = f"POST /rerank HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode()
 
     with socket.create_connection((host, int(port)), timeout=20) as client:
         client.sendall(head + body[:10])
         server.configure("v1", {"v1": scores(0.2, fallback="v2"), "v2": scores(0.3)})
         assert server.cli("reload").returncode == 0
         client.sendall(body[10:])
-        answer = client.recv(65536)
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
 
     assert answer.startswith(b"HTTP/1.1 200")
     assert b'"scores":[0.2]' in answer
