@@ -172,7 +172,9 @@ def test_a_slow_sender_is_answered_by_the_successor_of_the_worker_it_began_with(
     server.start()
     host, _, port = server.url.removeprefix("http://").partition(":")
     body = b'{"query": "q", "docs": ["one"]}'
-    head = f"POST /rerank HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    lines = ["POST /rerank HTTP/1.1", "Host: x", "Connection: close"]
+    lines += [f"Content-Length: {len(body)}", "", ""]
+    head = "\r\n".join(lines).encode()
 
     with socket.create_connection((host, int(port)), timeout=20) as client:
         client.sendall(head + body[:10])
