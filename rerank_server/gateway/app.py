@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from rerank_server.gateway.frame import Frame
+from rerank_server.gateway.health import Health
 from rerank_server.gateway.metrics import Metrics
 from rerank_server.gateway.scoring import Scoring
 from rerank_server.gateway.state import StateFile
@@ -49,7 +50,8 @@ def build(parts: Parts, middleware: Sequence[Middleware] = ()) -> Starlette:
     )
     app.router.redirect_slashes = False
     # The versions' paths come and go with the routes table, so they are no routes of Starlette's.
-    app.router.default = Scoring(parts.walker, parts.metrics, parts.routes)
+    scoring = Scoring(parts.walker, parts.metrics, parts.routes)
+    app.router.default = Health(scoring, parts.walker)
     return app
 
 

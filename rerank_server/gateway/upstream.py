@@ -21,6 +21,7 @@ _HEAD = (
     b"content-length: %d\r\n%b: %d\r\nx-request-id: %b\r\n%b\r\n"
 )
 _PATH = wire.SCORE_PATH.encode()
+_PROBE_PATH = wire.PROBE_PATH.encode()
 _DEADLINE = wire.HEADER_DEADLINE_MS.encode()
 _ALONE = f"{wire.HEADER_ALONE}: 1\r\n".encode()
 
@@ -37,6 +38,8 @@ class Errand:
     """Monotonic clock, seconds."""
     is_alone: bool = False
     """Whether the worker must score it in a batch of its own."""
+    is_probe: bool = False
+    """Whether the worker is to score its own fixed pairs instead of the payload."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +154,7 @@ class SocketUpstream:
 
 def _head(errand: Errand, remaining_s: float) -> bytes:
     return _HEAD % (
-        _PATH,
+        _PROBE_PATH if errand.is_probe else _PATH,
         len(errand.payload),
         _DEADLINE,
         int(remaining_s * 1000),

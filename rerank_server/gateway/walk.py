@@ -142,6 +142,14 @@ class Walker:
                 refusal = refusal or reason
         raise journey.dead_end(refusal)
 
+    async def ask(self, target: Target, errand: Errand) -> Outcome:
+        """Return what this very instance makes of an errand; nobody else is asked.
+
+        Raises:
+            DeadlineError: its deadline passed.
+        """
+        return await self._upstream.score(target, errand)
+
     def _suspect(self, errand: Errand) -> str | None:
         """Return the request's digest if a worker died with it before, None in most cases."""
         if self._ledger.is_empty():

@@ -150,6 +150,34 @@ def test_reset_starts_a_repaired_version_that_had_failed(server: Server) -> None
     )
 
 
+# --- probe ----------------------------------------------------------------------------------
+
+
+def test_probe_judges_a_live_version(server: Server) -> None:
+    server.configure("v1", {"v1": {}, "v2": {}, "v3": {"enabled": False}})
+    (server.models_dir / "v2" / "rerank.py").write_text(
+        "def rerank(query, docs):\n    return [0.1 * place for place in range(len(docs))]\n"
+    )
+    server.start()
+
+    good = verb(server, "probe", "v1")
+    as_json = verb(server, "probe", "v1", "--json")
+
+    assert (good.code, good.err) == (0, [])
+    assert good.out[0].startswith("v1: healthy (v1.1: 0.5000, 0.4990, 0.4980 in ")
+    assert json.loads("\n".join(as_json.out))["status"] == "ok"
+    assert verb(server, "probe", "v2") == Done(
+        1,
+        [],
+        [
+            "error: v2: v2.1: the document that answers the question did not come first: "
+            "0, 0.1, 0.2 (HTTP 503)"
+        ],
+    )
+    assert verb(server, "probe", "v3") == Done(1, [], ["error: v3: DISABLED"])
+    assert verb(server, "probe", "v4").code == 2
+
+
 # --- logs, events ---------------------------------------------------------------------------
 
 
