@@ -209,6 +209,7 @@ class GatewayProtocol(HttpToolsProtocol):
             return
         if cycle is not None:
             cycle.disconnected = True
+            cycle.waiting_for_100_continue = False
             cycle.message_event.set()
             if cycle.response_started:
                 self.transport.close()

@@ -27,17 +27,22 @@ def test_a_chunked_body_is_read_and_its_trailers_dropped(gateway: Gateway, run: 
     run(scenario())
 
 
-def test_a_broken_chunk_ends_the_request_with_400(gateway: Gateway, run: Run) -> None:
+@pytest.mark.parametrize("more", [b"", b"expect: 100-continue\r\n"])
+def test_a_broken_chunk_ends_the_request_with_400(
+    gateway: Gateway, run: Run, caplog: pytest.LogCaptureFixture, more: bytes
+) -> None:
     async def scenario() -> None:
         async with Front(gateway.app) as front:
             client = await front.connect()
             await client.send(
-                b"POST /rerank HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+                b"POST /rerank HTTP/1.1\r\nhost: x\r\n%btransfer-encoding: chunked\r\n\r\nzz\r\n"
+                % more
             )
-            await client.send(b"zz\r\n")
             assert code_of(await closed_after(client)) == (400, "invalid_request")
 
-    run(scenario())
+    with caplog.at_level(logging.INFO):
+        run(scenario())
+    assert not caplog.records
 
 
 def test_garbage_behind_a_request_does_not_spoil_its_answer(gateway: Gateway, run: Run) -> None:
