@@ -52,7 +52,13 @@ class Engine(Protocol):
 
 
 def load_engine(
-    context: Context, files: ModelFiles, output: Output, name: str = AUTO, *, pad_id: int = 0
+    context: Context,
+    files: ModelFiles,
+    output: Output,
+    name: str = AUTO,
+    *,
+    pad_id: int = 0,
+    trust_remote_code: bool = False,
 ) -> Engine:
     """Load the model; "auto" takes torch where Hugging Face weights lie, else the ONNX graph.
 
@@ -62,6 +68,7 @@ def load_engine(
         output: what is read of the model.
         name: "auto", or one engine by name.
         pad_id: what fills rows up in an engine that pads; attention never sees it.
+        trust_remote_code: let transformers run code that lies in the model folder.
 
     Raises:
         ModelFilesError: no such engine, no file for it to run, or it cannot run the file.
@@ -79,4 +86,4 @@ def load_engine(
         raise ModelFilesError(f"{files.directory}: no weights for the torch engine")
     from rerank_workers.engines.torch_engine import load_torch
 
-    return load_torch(context, files, output, pad_id)
+    return load_torch(context, files, output, pad_id, trust_remote_code)

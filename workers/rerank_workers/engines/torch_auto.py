@@ -42,9 +42,15 @@ class AutoModel:
 
 
 def load_auto(
-    files: ModelFiles, output: Output, device: torch.device, dtype: torch.dtype, pad_id: int
+    files: ModelFiles,
+    output: Output,
+    device: torch.device,
+    dtype: torch.dtype,
+    pad_id: int,
+    *,
+    trust_remote_code: bool = False,
 ) -> AutoModel:
-    """Load the model from its own folder; nothing is fetched, no code from it is run.
+    """Load the model from its own folder; nothing is fetched, and code in it is run only if told.
 
     Raises:
         ModelFilesError: transformers does not know it, or a tensor is missing.
@@ -59,7 +65,7 @@ def load_auto(
         model, report = (kind or transformers.AutoModel).from_pretrained(
             files.directory,
             local_files_only=True,
-            trust_remote_code=False,
+            trust_remote_code=trust_remote_code,
             output_loading_info=True,
         )
     except (OSError, ValueError, ImportError) as error:

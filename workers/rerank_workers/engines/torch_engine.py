@@ -76,7 +76,13 @@ class TorchEngine:
         return list(runs(rows, RUN_TOKENS)) if self._device.type == "cpu" else whole
 
 
-def load_torch(context: Context, files: ModelFiles, output: Output, pad_id: int) -> TorchEngine:
+def load_torch(
+    context: Context,
+    files: ModelFiles,
+    output: Output,
+    pad_id: int,
+    trust_remote_code: bool = False,
+) -> TorchEngine:
     """Load Hugging Face weights onto the context's device; sets the process's thread count.
 
     Raises:
@@ -87,11 +93,13 @@ def load_torch(context: Context, files: ModelFiles, output: Output, pad_id: int)
     device = torch.device(context.device)
     dtype = choose_dtype(device, context.use_fp16)
     with device_memory("the model"):
-        if supports(files, output):
+        if supports(files, output) and not trust_remote_code:
             forward = "rerank_workers"
             model: Model = Bert(arrange(files, read_weights(files), output), device, dtype)
         else:
-            forward, model = _load_auto(files, output, device, dtype, pad_id)
+            forward, model = _load_auto(
+                files, output, device, dtype, pad_id, trust_remote_code=trust_remote_code
+            )
     settings = {
         "engine": f"torch {torch.__version__}",
         "forward": forward,
@@ -105,12 +113,18 @@ def load_torch(context: Context, files: ModelFiles, output: Output, pad_id: int)
 
 
 def _load_auto(
-    files: ModelFiles, output: Output, device: torch.device, dtype: torch.dtype, pad_id: int
+    files: ModelFiles,
+    output: Output,
+    device: torch.device,
+    dtype: torch.dtype,
+    pad_id: int,
+    *,
+    trust_remote_code: bool,
 ) -> tuple[str, Model]:
     """Load through transformers, whose model classes take two seconds to import."""
     import transformers
 
     from rerank_workers.engines.torch_auto import load_auto
 
-    model = load_auto(files, output, device, dtype, pad_id)
+    model = load_auto(files, output, device, dtype, pad_id, trust_remote_code=trust_remote_code)
     return f"transformers {transformers.__version__}", model

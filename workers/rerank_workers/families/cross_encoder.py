@@ -17,7 +17,7 @@ from types import MappingProxyType
 
 from rerank_workers.engines.batch import Row
 from rerank_workers.engines.engine import AUTO, Engine, Output, load_engine
-from rerank_workers.engines.files import read_model_files
+from rerank_workers.engines.files import ModelFilesError, read_model_files
 from rerank_workers.families import limits, units
 from rerank_workers.families.tokenizer import TextTokenizer, load_tokenizer
 from rerank_workers.scorer import Context, Item
@@ -85,12 +85,13 @@ class CrossEncoder:
         return units.sigmoid(raw)
 
 
-def load(context: Context, *, engine: str = AUTO) -> CrossEncoder:
+def load(context: Context, *, engine: str = AUTO, trust_remote_code: bool = False) -> CrossEncoder:
     """Load the cross-encoder of a version.
 
     Args:
         context: where the files are and how to run them.
         engine: "torch" for Hugging Face weights, "onnx" for model.onnx, "auto" for what is there.
+        trust_remote_code: run the code that the model's folder brings along.
 
     Raises:
         ModelFilesError: files are missing, damaged or of another kind.
@@ -98,7 +99,22 @@ def load(context: Context, *, engine: str = AUTO) -> CrossEncoder:
     """
     files = read_model_files(context.model_dir)
     tokenizer = load_tokenizer(context.tokenizer_dir, files)
-    loaded = load_engine(context, files, Output.LOGIT, engine, pad_id=tokenizer.pad_id)
+    try:
+        loaded = load_engine(
+            context,
+            files,
+            Output.LOGIT,
+            engine,
+            pad_id=tokenizer.pad_id,
+            trust_remote_code=trust_remote_code,
+        )
+    except ModelFilesError as error:
+        if trust_remote_code or "auto_map" not in files.config:
+            raise
+        raise ModelFilesError(
+            f"{error}; the model brings code of its own, and no other runs it: read that code, "
+            "then set TRUST_REMOTE_CODE = True in rerank.py"
+        ) from error
     length = limits.max_length(context, files)
     info = {
         "family": "cross_encoder",

@@ -11,10 +11,14 @@ from rerank_workers.scorer import Context, Scorer
 # "auto" the first of them that lies in the model folder.
 ENGINE = "auto"
 
+# Whether code that lies in the model folder (*.py, named by auto_map in its config.json) is run. A
+# few models need it (jina-reranker-v2, gte-multilingual-reranker): read it first.
+TRUST_REMOTE_CODE = False
+
 
 def load(context: Context) -> Scorer:
     """Load the model. The server calls this once, then batches pairs of several requests."""
-    return cross_encoder.load(context, engine=ENGINE)
+    return cross_encoder.load(context, engine=ENGINE, trust_remote_code=TRUST_REMOTE_CODE)
 
 
 _by_hand = ByHand(__file__, load)
