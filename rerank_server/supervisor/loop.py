@@ -8,22 +8,7 @@ import time
 from collections import deque
 from dataclasses import replace
 
-from rerank_server.core.front import (
-    Front,
-    FrontAction,
-    FrontExited,
-    FrontReady,
-    FrontSpawned,
-    FrontSpec,
-    KillFront,
-    RetireFront,
-    StartFront,
-    StopFront,
-    apply_front,
-    issue_front,
-    next_front_deadline,
-    reconcile_front,
-)
+from rerank_server.core.front import FrontAction, FrontExited, FrontReady, FrontSpawned, FrontSpec
 from rerank_server.core.lifecycle import apply, forget, issue
 from rerank_server.core.publish import Usage
 from rerank_server.core.reconcile import next_deadline, point_default, reconcile
@@ -42,6 +27,7 @@ from rerank_server.core.types import (
 )
 from rerank_server.core.wanted import NOTHING, Policy, Wanted
 from rerank_server.supervisor.desired import Desired
+from rerank_server.supervisor.front import FrontKeeper
 from rerank_server.supervisor.gateway import Gateways
 from rerank_server.supervisor.journal import Journal, changes
 from rerank_server.supervisor.listeners import Listeners
@@ -79,9 +65,8 @@ class Supervisor:
         self._bells = 0
         self._journal = Journal(site.state.events)
         self._workers = Workers(site, self._post, self._on_beat)
-        self._gateways = Gateways(site, self._post)
+        self._keeper = FrontKeeper(Gateways(site, self._post), listeners, self._journal)
         self._fleet = Fleet()
-        self._front = Front()
         self._stats: dict[str, VersionStats] = {}
         self._usage: dict[str, Usage] = {}
         self._inbox: deque[AnyEvent] = deque()
@@ -113,9 +98,8 @@ class Supervisor:
             )
         else:
             self._shutdown = replace(self._shutdown, is_hurried=True)
-        is_hurried = self._shutdown.is_hurried
-        log.info("stopping", extra={"why": why, "hurried": is_hurried})
-        self._journal.note("stopping", why=why, hurried=is_hurried)
+        log.info("stopping", extra={"why": why, "hurried": self._is_hurried()})
+        self._journal.note("stopping", why=why, hurried=self._is_hurried())
         self._actor = why
         self._step()
 
@@ -150,31 +134,36 @@ class Supervisor:
     # --- the step ---------------------------------------------------------------------------
 
     def _step(self) -> None:
-        """Take in all events, decide until nothing is new, publish, then act."""
+        """Take one turn, then sleep until something is due. A failed turn is tried again."""
         if self._done.done():
             return
         self._is_stepping = True
         try:
-            now = time.monotonic()
-            before = self._fleet
-            self._notice_stall(now)
-            for _ in range(_MAX_ROUNDS):
-                self._absorb(now)
-                actions, front_actions = self._decide(now)
-                self._publisher.publish(self._picture(), now)
-                self._perform(actions, front_actions)
-                if not (self._inbox or actions or front_actions):
-                    break
-            else:
-                log.error("the fleet does not settle", extra={"fleet": repr(self._fleet)})
-            self._record(before)
-            self._publisher.publish(self._picture(), now)
-            # Here, where a turn of the loop is done: this feeds the service manager's watchdog.
-            self._publisher.notify(self._picture(), time.monotonic())
-            self._reloads.settle(self._wanted(), self._fleet)
+            self._turn(time.monotonic())
+        except Exception:  # say, a full disk: the workers serve on, and so must their supervision
+            log.exception("a turn of the loop failed; it is tried again")
         finally:
             self._is_stepping = False
         self._finish_or_sleep()
+
+    def _turn(self, now: float) -> None:
+        """Take in all events, decide until nothing is new, publish, then act."""
+        before = self._fleet
+        self._notice_stall(now)
+        for _ in range(_MAX_ROUNDS):
+            self._absorb(now)
+            actions, front_actions = self._decide(now)
+            self._publisher.publish(self._picture(), now)
+            self._perform(actions, front_actions)
+            if not (self._inbox or actions or front_actions):
+                break
+        else:
+            log.error("the fleet does not settle", extra={"fleet": repr(self._fleet)})
+        self._record(before)
+        self._publisher.publish(self._picture(), now)
+        # Here, where a turn of the loop is done: this feeds the service manager's watchdog.
+        self._publisher.notify(self._picture(), time.monotonic())
+        self._reloads.settle(self._wanted(), self._fleet)
 
     def _notice_stall(self, now: float) -> None:
         late_s = now - self._alive_at - TICK_S
@@ -182,16 +171,13 @@ class Supervisor:
         if late_s > _STALL_S:
             log.warning("the supervisor itself was stopped", extra={"late_s": round(late_s, 1)})
             self._fleet = apply(self._fleet, CameLate(late_s), now, self._policy())
-            self._front = apply_front(self._front, CameLate(late_s), now)
+            self._keeper.absorb(CameLate(late_s), now)
 
     def _absorb(self, now: float) -> None:
         while self._inbox:
             event = self._inbox.popleft()
             if isinstance(event, FrontSpawned | FrontReady | FrontExited):
-                if isinstance(event, FrontExited):
-                    log.info("gateway exited", extra={"detail": event.detail})
-                    self._journal.note("gateway exited", detail=event.detail)
-                self._front = apply_front(self._front, event, now)
+                self._keeper.absorb(event, now)
             else:
                 self._fleet = apply(self._fleet, event, now, self._policy())
 
@@ -203,12 +189,7 @@ class Supervisor:
         actions = reconcile(wanted, self._fleet, now, policy)
         for action in actions:
             self._fleet = issue(self._fleet, action, now)
-        front_actions = reconcile_front(
-            self._wanted_front(), self._front, now, stop_timeout_s=self._front_stop_s()
-        )
-        for front_action in front_actions:
-            self._front = issue_front(self._front, front_action, now)
-        return actions, front_actions
+        return actions, self._keeper.decide(self._wanted_front(), now, self._front_stop_s())
 
     def _perform(self, actions: list[Action], front_actions: list[FrontAction]) -> None:
         """Hand the actions to the hands; what they do comes back as events."""
@@ -223,23 +204,12 @@ class Supervisor:
                 case Kill(instance, reason, is_failure):
                     log.warning("killing worker", extra={"instance": instance, "why": reason})
                     self._workers.kill(instance, dump=is_failure and not self._is_hurried())
-        for front_action in front_actions:
-            match front_action:
-                case StartFront(generation, front_spec):
-                    listener = self._listeners.of(front_spec)
-                    self._gateways.start(generation, front_spec, listener)
-                case RetireFront():
-                    pass  # routes.json tells it: a newer generation is published
-                case StopFront(generation):
-                    self._gateways.stop(generation)
-                case KillFront(generation):
-                    self._gateways.kill(generation)
+        self._keeper.perform(front_actions)
 
     def _record(self, before: Fleet) -> None:
         for change in changes(before, self._fleet):
             self._journal.write(self._wanted(), change, self._actor)
-        in_use = {self._desired.front, *(i.spec for i in self._front.instances)}
-        self._listeners.keep_only(in_use)
+        self._keeper.close_unused(self._desired.front)
         alive = {i.id for i in self._fleet.instances()}
         for gone in [i for i in self._usage if i not in alive]:
             del self._usage[gone]
@@ -251,7 +221,7 @@ class Supervisor:
             desired=self._desired,
             config_error=self._reloads.error,
             fleet=self._fleet,
-            front=self._front,
+            front=self._keeper.front,
             stats=self._stats,
             usage=self._usage,
             bells=self._bells,
@@ -259,15 +229,14 @@ class Supervisor:
         )
 
     def _finish_or_sleep(self) -> None:
-        is_empty = not self._fleet.instances() and not self._front.instances
+        is_empty = not self._fleet.instances() and not self._keeper.front.instances
         if self._shutdown is not None and is_empty:
             self._done.set_result(None)
             return
         now = time.monotonic()
-        wanted, front = self._wanted(), self._wanted_front()
         deadlines = (
-            next_deadline(wanted, self._fleet, self._policy()),
-            next_front_deadline(front, self._front, stop_timeout_s=self._front_stop_s()),
+            next_deadline(self._wanted(), self._fleet, self._policy()),
+            self._keeper.deadline(self._wanted_front(), self._front_stop_s()),
         )
         wake = min((d for d in deadlines if d is not None), default=now + TICK_S)
         wait_s = min(max(wake - now, 0.01), TICK_S)
@@ -279,7 +248,7 @@ class Supervisor:
 
     def _wanted(self) -> Wanted:
         """Return what is wanted: while requests are still answered, nothing changes yet."""
-        if self._shutdown is not None and (self._is_hurried() or not self._front.instances):
+        if self._shutdown is not None and (self._is_hurried() or not self._keeper.front.instances):
             return NOTHING
         return self._desired.wanted
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from rerank_server.core import wire
 from rerank_server.core.publish import Usage
@@ -94,7 +94,7 @@ class Workers:
         )
         self._workers[instance] = _Worker(spec, child, channel, oom_kill_count())
         self._site.janitor.watch(child.pid)
-        channel.send(_configure(instance, spec, self._site.run.socket(instance)))
+        channel.send(_configure(instance, spec, self._site))
         self._happened(Spawned(instance, child.pid))
 
     def drain(self, instance: str) -> None:
@@ -112,6 +112,8 @@ class Workers:
         """End it and its whole process group, with a stack dump first when asked for."""
         if (worker := self._workers.get(instance)) is not None:
             worker.child.kill(dump=dump)
+        else:  # issued, but a failed turn of the loop kept it from being spawned
+            self._happened(Exited(instance, -signal.SIGKILL, "was never spawned"))
 
     def _on_exit(self, instance: str, code: int) -> None:
         worker = self._workers.pop(instance)
@@ -164,7 +166,7 @@ class Workers:
                 raise ValueError(f"unknown type {unknown!r}")
 
 
-def _configure(instance: str, spec: WorkerSpec, socket_path: Path) -> Message:
+def _configure(instance: str, spec: WorkerSpec, site: Site) -> Message:
     return {
         "type": wire.CONFIGURE,
         "protocol": wire.PROTOCOL,
@@ -173,7 +175,7 @@ def _configure(instance: str, spec: WorkerSpec, socket_path: Path) -> Message:
         "directory": spec.directory,
         "model": spec.model,
         "device": spec.device,
-        "socket": str(socket_path),
+        "socket": str(site.run.socket(instance)),
         "batch_size": spec.batch_size,
         "max_length": spec.max_length,
         "max_batch_tokens": spec.max_batch_tokens,
@@ -181,6 +183,7 @@ def _configure(instance: str, spec: WorkerSpec, socket_path: Path) -> Message:
         "threads": spec.threads,
         "max_queued_pairs": spec.max_queued_pairs,
         "clean": spec.clean,
+        "engine_store": str(site.state.engine(spec.version)),
     }
 
 
