@@ -12,6 +12,7 @@ from rerank_server.cli import (
     changes,
     check,
     compare,
+    configuration,
     logs,
     probe,
     rollback,
@@ -44,6 +45,7 @@ app.command("init")(versions.init)
 app.command("pull")(versions.pull)
 app.command("install")(versions.install)
 app.command("check")(check.check)
+app.command("config")(configuration.config)
 
 
 def invoke(arguments: Sequence[str]) -> int:

@@ -52,6 +52,15 @@ ConfigOption = Annotated[
         "/opt/bge-rerankers/config.yaml, etc/config.yaml]",
     ),
 ]
+HostOption = Annotated[
+    str | None, typer.Option("--host", metavar="HOST", help="Over the config's.")
+]
+PortOption = Annotated[
+    int | None,
+    typer.Option(
+        "--port", metavar="N", min=0, max=65_535, help="Over the config's; 0: any free one."
+    ),
+]
 ModelsDirOption = Annotated[
     Path | None,
     typer.Option(

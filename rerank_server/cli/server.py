@@ -37,15 +37,8 @@ TimeoutOption = Annotated[
 
 def start(
     *,
-    host: Annotated[
-        str | None, typer.Option("--host", metavar="HOST", help="Over the config's.")
-    ] = None,
-    port: Annotated[
-        int | None,
-        typer.Option(
-            "--port", metavar="N", min=0, max=65_535, help="Over the config's; 0: any free one."
-        ),
-    ] = None,
+    host: places.HostOption = None,
+    port: places.PortOption = None,
     foreground: Annotated[
         bool, typer.Option("--foreground", help="Serve here, until told to stop.")
     ] = False,
