@@ -95,6 +95,10 @@ class StateDir:
         """Directory of the configs that were accepted."""
         return self.path / "configs"
 
+    def engine(self, version: str) -> Path:
+        """Return where a version's worker remembers which engine it chose."""
+        return self.path / "engines" / f"{version}.json"
+
     def log(self, name: str) -> Path:
         """Return the log of a version, of the `supervisor` or of the `gateway`."""
         return self.logs / f"{name}.log"

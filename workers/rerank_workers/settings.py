@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ class Settings:
     threads: int | None
     max_queued_pairs: int
     clean: bool
+    engine_store: str | None = None
+    """File in which the choice of an engine is remembered; None: the exact one, always."""
 
     @property
     def path(self) -> Path:
@@ -44,8 +47,11 @@ def parse_settings(message: Mapping[str, object]) -> Settings:
         SettingsError: naming the field.
     """
     fields = {}
+    optional = {field.name for field in dataclasses.fields(Settings) if field.default is None}
     for name, hint in get_type_hints(Settings).items():
         if name not in message:
+            if name in optional:
+                continue
             raise SettingsError(f"configure: {name} is missing")
         value = message[name]
         if not _fits(value, hint):

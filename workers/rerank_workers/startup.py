@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 
+from rerank_workers.engines.choice import STORE
 from rerank_workers.probe import WARM_UP
 from rerank_workers.scorer import Context
 from rerank_workers.scoring import Model, warm_up
@@ -32,6 +33,7 @@ def load_version(settings: Settings, threads: int, progress: Callable[[str], Non
 
 def context_of(settings: Settings, threads: int) -> Context:
     """Return what `load` is given."""
+    store = settings.engine_store
     return Context(
         version=settings.version,
         directory=settings.path,
@@ -42,4 +44,5 @@ def context_of(settings: Settings, threads: int) -> Context:
         max_batch_tokens=settings.max_batch_tokens,
         use_fp16=settings.use_fp16,
         threads=threads,
+        options={} if store is None else {STORE: store},
     )
