@@ -52,7 +52,7 @@ def reload(
 
 def reset(
     *,
-    version: Annotated[str, typer.Argument(show_default=False)],
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="Which one.")],
     timeout: WaitOption = DEFAULT_WAIT_S,
     run_dir: places.RunDirOption = None,
 ) -> int:

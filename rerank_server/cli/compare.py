@@ -42,8 +42,8 @@ class Answer:
 
 def compare(
     *,
-    query: Annotated[str, typer.Argument(show_default=False)],
-    docs: Annotated[list[str], typer.Argument(metavar="DOC...", show_default=False)],
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="What is looked for.")],
+    docs: Annotated[list[str], typer.Argument(metavar="DOC", help="What may answer it.")],
     versions: Annotated[
         str | None,
         typer.Option("--versions", metavar="A,B", help="Only these; default: each enabled one."),

@@ -32,7 +32,7 @@ def logs(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="[VERSION]", help="A version, supervisor or gateway; default: all of them."
+            metavar="VERSION", help="A version, supervisor or gateway; default: all of them."
         ),
     ] = None,
     follow: FollowOption = False,

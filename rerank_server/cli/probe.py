@@ -17,7 +17,7 @@ _TIMEOUT_S = 70.0  # above the default request_timeout_s: the server's own deadl
 
 def probe(
     *,
-    version: Annotated[str, typer.Argument(show_default=False)],
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="Which one.")],
     as_json: Annotated[bool, typer.Option("--json", help="The server's answer as JSON.")] = False,
     timeout: Annotated[
         float, typer.Option("--timeout", metavar="S", min=0, help="How long to wait for it.")

@@ -80,7 +80,8 @@ def stop(*, timeout: TimeoutOption = STOP_S, run_dir: places.RunDirOption = None
 def restart(
     *,
     version: Annotated[
-        str | None, typer.Argument(help="Only this version; the others serve on.")
+        str | None,
+        typer.Argument(metavar="VERSION", help="Only this version; the others serve on."),
     ] = None,
     wait: WaitOption = None,
     timeout: TimeoutOption = STOP_S,

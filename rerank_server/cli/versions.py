@@ -15,14 +15,14 @@ from rerank_server.errors import CatalogError, UsageError
 if TYPE_CHECKING:
     from rerank_server.config import Config
 
-NamesArgument = Annotated[list[str], typer.Argument(metavar="NAME...", show_default=False)]
+NamesArgument = Annotated[list[str], typer.Argument(metavar="NAME", help="Which versions.")]
 
 
 def init(
     *,
     name: Annotated[
         str | None,
-        typer.Argument(metavar="NAME | --config [PATH]", show_default=False),
+        typer.Argument(metavar="NAME|PATH", help="Of the version; or of the configuration."),
     ] = None,
     origin: Annotated[
         Path | None,

@@ -1,53 +1,19 @@
-import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from docs.generate.configuration import DOCUMENTED, SHIPPED, Told, told_keys
 from rerank_server.config import Config, parse
 from rerank_server.config_wording import sections
 from rerank_server.yaml_text import Document, Key, read
 
 ROOT = Path(__file__).parents[2]
-SHIPPED = ROOT / "etc" / "config.yaml"
 SEED = Path(__file__).with_name("seed.config.yaml")
 SEED_GPU = Path(__file__).with_name("seed.config-gpu.yaml")
-
-DOCUMENTED = re.compile(r"^(?P<in> *)(?P<mark>##?) (?P<body>(?P<nest> *)(?P<key>\w+):.*)$")
-TOLD = re.compile(r"( (?P<default>\S.*?))?   # (?P<meaning>\S.*)")
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """One documented key: its section, name, default as written, and meaning."""
-
-    key: Key
-    default: str | None
-    meaning: str
-
-
-def told_keys(text: str) -> Iterator[Told]:
-    """Read the lines `# key: default   # meaning`; their indent tells the section."""
-    above: list[tuple[int, str]] = []
-    for line in text.splitlines():
-        documented = DOCUMENTED.match(line)
-        live = re.match(r"^(?P<in> *)(?P<key>[\w.-]+):", line)
-        found = documented or live
-        if found is None:
-            continue
-        indent = len(found["in"]) + (len(documented["nest"]) if documented else 0)
-        above = [(depth, name) for depth, name in above if depth < indent]
-        if documented:
-            told = TOLD.fullmatch(documented["body"].partition(":")[2])
-            assert told, line
-            key = tuple(name for _, name in above)
-            yield Told((*key, found["key"]), told["default"], told["meaning"])
-        above.append((indent, found["key"]))
-
 
 TOLD_KEYS = list(told_keys(SHIPPED.read_text()))
 
