@@ -37,10 +37,12 @@ def lines(
     directory: Path,
     environment: Mapping[str, str],
     silence_s: float = SILENCE_S,
+    tick_s: float | None = None,
 ) -> Iterator[str]:
     """Run a command and yield what it writes, standard error included, as it comes.
 
-    The child is gone when the iteration ends, also when it is given up.
+    With `tick_s`, an empty line is yielded whenever it was silent for so long. The child is gone
+    when the iteration ends, also when it is given up.
 
     Raises:
         CommandFailed: it ended with another status than 0, or was silent for too long.
@@ -55,8 +57,9 @@ def lines(
     )
     said: deque[str] = deque(maxlen=_KEPT_LINES)
     try:
-        for line in _output(process, silence_s):
-            said.append(line)
+        for line in _output(process, silence_s, tick_s or silence_s):
+            if line:
+                said.append(line)
             yield line
         if process.wait(timeout=silence_s) != 0:
             raise CommandFailed(tuple(said))
@@ -79,14 +82,19 @@ def pip_reason(python: str, said: Sequence[str]) -> str:
     return " | ".join((errors or [line for line in said if line.strip()] or ["no output"])[-3:])
 
 
-def _output(process: subprocess.Popen[bytes], silence_s: float) -> Iterator[str]:
+def _output(process: subprocess.Popen[bytes], silence_s: float, tick_s: float) -> Iterator[str]:
     assert process.stdout is not None
-    rest = b""
+    rest, silent_s = b"", 0.0
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
         while True:
-            if not selector.select(silence_s):
-                raise subprocess.TimeoutExpired(process.args, silence_s)
+            if not selector.select(tick_s):
+                silent_s += tick_s
+                if silent_s >= silence_s:
+                    raise subprocess.TimeoutExpired(process.args, silence_s)
+                yield ""
+                continue
+            silent_s = 0.0
             chunk = os.read(process.stdout.fileno(), 65_536)
             if not chunk:
                 break

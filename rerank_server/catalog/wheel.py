@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import sys
 import zipfile
 from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from rerank_server.catalog.command import CommandFailed, lines, pip_reason
@@ -17,6 +19,9 @@ from rerank_server.errors import CatalogError
 
 _CHUNK_BYTES = 1024 * 1024
 _PROGRESS = re.compile(r"^Progress (\d+) of (\d+)$")
+_RAW_PROGRESS = (24, 1)
+"""The first pip that tells its progress in lines; Debian 12 comes with an older one."""
+_TICK_S = 0.25
 
 
 def fetch(wheel: Wheel, directory: Path, progress: Progress) -> Path:
@@ -90,14 +95,36 @@ def _download(wheel: Wheel, directory: Path) -> Iterator[tuple[int, int]]:
     """Run pip; yields (bytes done, bytes in all) as it goes."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
     command += ["--no-input", "--no-cache-dir", "--disable-pip-version-check"]
-    command += ["--progress-bar", "raw", "--dest", str(directory.absolute()), wheel.requirement]
+    is_telling = _pip_release() >= _RAW_PROGRESS
+    command += ["--progress-bar", "raw" if is_telling else "off"]
+    command += ["--dest", str(directory.absolute()), wheel.requirement]
     # pip keeps its half-done files in TMPDIR; there they vanish with the directory.
     environment = {**os.environ, "TMPDIR": str(directory.absolute()), "PYTHONUNBUFFERED": "1"}
     try:
-        for line in lines(command, directory, environment):
+        for line in lines(command, directory, environment, tick_s=_TICK_S):
             match = _PROGRESS.match(line)
             if match:
                 yield int(match[1]), int(match[2])
+            elif not is_telling:
+                yield _largest_in(directory), 0
     except CommandFailed as error:
         reason = pip_reason(sys.executable, error.said)
         raise CatalogError(f"cannot download {wheel.requirement}: {reason}") from error
+
+
+def _pip_release() -> tuple[int, ...]:
+    """Return the release of the running interpreter's pip; (0,) when it has none."""
+    try:
+        words = version("pip").split(".")
+    except PackageNotFoundError:
+        return (0,)
+    return tuple(int(word) for word in words[:2] if word.isdigit())
+
+
+def _largest_in(directory: Path) -> int:
+    """Return the size of the largest file below: a pip that tells nothing still writes there."""
+    largest = 0
+    for path in directory.rglob("*"):
+        with contextlib.suppress(OSError):  # pip moves and removes files meanwhile
+            largest = max(largest, path.stat().st_size if path.is_file() else 0)
+    return largest

