@@ -34,12 +34,13 @@ import uvloop
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from rerank_server.core.routing import Limits, RoutesTable, Target, VersionRoute, to_json
+from rerank_server.core.limits import Limits
+from rerank_server.core.routing import RoutesTable, Target, VersionRoute, to_json
 from rerank_server.gateway.app import Parts, build
 from rerank_server.gateway.connection import Answer
 from rerank_server.gateway.ledger import LossLedger
 from rerank_server.gateway.metrics import Metrics
-from rerank_server.gateway.protocol import Bounds, GatewayProtocol
+from rerank_server.gateway.protocol import GatewayProtocol
 from rerank_server.gateway.state import StateFile
 from rerank_server.gateway.table import RoutesFile
 from rerank_server.gateway.upstream import Errand, Outcome, SocketUpstream, Upstream
@@ -132,7 +133,7 @@ async def serve_gateway(run: Path, upstream: Upstream, name: str) -> None:
         proxy_headers=False, server_header=False,
         http=cast(
             type[asyncio.Protocol],
-            functools.partial(GatewayProtocol, bounds=Bounds(65_536, 10.0, 10_000, lambda: 30.0)),
+            functools.partial(GatewayProtocol, limits=lambda: _LIMITS),
         ),
     )  # fmt: skip
     config.load()

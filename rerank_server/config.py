@@ -31,6 +31,8 @@ Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Device = Annotated[str, Field(pattern=DEVICE)]
 BatchSize = Annotated[int, Field(ge=1, le=4096)]
 MaxLength = Annotated[int, Field(ge=8, le=131_072)]
+BodyBytes = Annotated[int, Field(ge=1, le=134_217_728)]
+InFlightBytes = Annotated[int, Field(ge=1, le=1 << 40)]
 MaxBatchTokens = Annotated[int, Field(ge=8, le=16_777_216)]
 
 
@@ -80,6 +82,12 @@ class VersionConfig(_Section):
     start_timeout_s: Seconds = 300.0
     max_batch_s: Seconds = 120.0
     max_queued_pairs: Positive = 20_000
+    request_timeout_s: Seconds | None = None
+    max_body_bytes: BodyBytes | None = None
+    max_docs: Positive | None = None
+    max_doc_chars: Positive | None = None
+    max_concurrent_requests: Positive | None = None
+    max_in_flight_bytes: InFlightBytes | None = None
     replace: Literal["auto", "overlap", "stop_first"] = "auto"
     preprocess: PreprocessConfig = PreprocessConfig()
 
@@ -97,8 +105,12 @@ class ServerConfig(_Section):
     drain_timeout_s: Seconds = 65.0
     stop_timeout_s: Seconds = 90.0
     shutdown_delay_s: Annotated[float, Field(ge=0, le=86_400)] = 0.0
-    max_body_bytes: Annotated[int, Field(ge=1, le=134_217_728)] = 33_554_432
+    max_body_bytes: BodyBytes = 33_554_432
     max_docs: Positive = 10_000
+    max_doc_chars: Positive = 1_000_000
+    max_concurrent_requests: Positive = 1_000
+    max_in_flight_bytes: InFlightBytes = 268_435_456
+    max_queued_pairs: Positive = 200_000
     max_head_bytes: Annotated[int, Field(ge=256, le=16_777_216)] = 65_536
     max_connections: Positive = 10_000
     log_format: Literal["console", "json"] = "console"

@@ -26,6 +26,16 @@ if TYPE_CHECKING:
 Fault = tuple[Key, str]
 """A key and what is wrong with it."""
 
+NARROWED = (
+    "request_timeout_s",
+    "max_body_bytes",
+    "max_docs",
+    "max_doc_chars",
+    "max_concurrent_requests",
+    "max_in_flight_bytes",
+)
+"""Limits of the server that a version may narrow for its own requests."""
+
 MOST_LISTED = 12
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -62,6 +72,7 @@ def faults(config: Config) -> Iterator[Fault]:
     yield from _environments(config)
     yield from _batches(config)
     yield from _server(config)
+    yield from _limits(config)
     yield from _models_dir(config)
 
 
@@ -240,6 +251,22 @@ def _server(config: Config) -> Iterator[Fault]:
             f"{server.drain_timeout_s:g} is less than request_timeout_s "
             f"{server.request_timeout_s:g}: requests would be cut off; raise it or lower the other",
         )
+
+
+def _limits(config: Config) -> Iterator[Fault]:
+    server = config.server
+    if server.max_in_flight_bytes < server.max_body_bytes:
+        yield (
+            ("server", "max_in_flight_bytes"),
+            f"{server.max_in_flight_bytes} is less than max_body_bytes {server.max_body_bytes}: "
+            "the largest body would never be taken; raise it or lower the other",
+        )
+    for name, version in config.versions.items():
+        for key in NARROWED:
+            own, shared = getattr(version, key), getattr(server, key)
+            if own is not None and own > shared:
+                text = f"{own} is more than server.{key} {shared}, which holds for every request"
+                yield ("versions", name, key), f"{text}; lower it or raise the other"
 
 
 def _is_host(host: str) -> bool:

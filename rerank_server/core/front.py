@@ -26,13 +26,18 @@ class FrontSpec:
     host: str
     port: int
     processes: int
-    max_head_bytes: int
-    head_timeout_s: float
-    body_timeout_s: float
-    max_connections: int
-    keep_alive_s: float
     log_format: str
     log_level: str
+
+
+@dataclass(frozen=True, slots=True)
+class FrontPolicy:
+    """How long an old gateway may take to go."""
+
+    stop_timeout_s: float
+    """From TERM to KILL."""
+    keep_alive_s: float
+    """How long its clients' idle connections stay open."""
 
 
 class FrontState(StrEnum):
@@ -178,7 +183,7 @@ def issue_front(front: Front, action: FrontAction, now: float) -> Front:
 
 
 def reconcile_front(
-    wanted: FrontSpec | None, front: Front, now: float, *, stop_timeout_s: float
+    wanted: FrontSpec | None, front: Front, now: float, policy: FrontPolicy
 ) -> list[FrontAction]:
     """Return what is due for the gateway now; `wanted` None asks for its end."""
     actions: list[FrontAction] = []
@@ -186,7 +191,7 @@ def reconcile_front(
         i.spec == wanted and i.state is FrontState.RUNNING for i in front.instances
     )
     for instance in front.instances:
-        due = now >= _deadline(instance, stop_timeout_s)
+        due = now >= _deadline(instance, policy)
         match instance.state:
             case FrontState.STARTING if wanted is None or instance.spec != wanted:
                 actions.append(KillFront(instance.generation))
@@ -207,11 +212,11 @@ def reconcile_front(
 
 
 def next_front_deadline(
-    wanted: FrontSpec | None, front: Front, *, stop_timeout_s: float
+    wanted: FrontSpec | None, front: Front, policy: FrontPolicy
 ) -> float | None:
     """Return the earliest time at which `reconcile_front` may find something new."""
     times = [
-        _deadline(i, stop_timeout_s)
+        _deadline(i, policy)
         for i in front.instances
         if i.state is not FrontState.RUNNING and not i.is_killed
     ]
@@ -220,16 +225,16 @@ def next_front_deadline(
     return min(times, default=None)
 
 
-def _deadline(instance: FrontInstance, stop_timeout_s: float) -> float:
+def _deadline(instance: FrontInstance, policy: FrontPolicy) -> float:
     match instance.state:
         case FrontState.STARTING:
             return instance.since + READY_TIMEOUT_S
         case FrontState.RUNNING:
             return float("inf")
         case FrontState.LAME:
-            return instance.since + instance.spec.keep_alive_s + LAME_MARGIN_S
+            return instance.since + policy.keep_alive_s + LAME_MARGIN_S
         case FrontState.STOPPING:
-            return instance.since + stop_timeout_s
+            return instance.since + policy.stop_timeout_s
         case _:
             assert_never(instance.state)
 

@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from rerank_server.core.limits import Limits
 from rerank_server.core.routing import (
     FallbackReason,
-    Limits,
     RoutesTable,
     Target,
     VersionRoute,
@@ -39,6 +39,7 @@ def routes(
             name=name,
             endpoint=version.endpoint,
             description=version.description,
+            limits=version.limits,
             enabled=version.enabled,
             targets=_targets(wanted, fleet.slot(name), socket_dir),
             absent=absent(version, fleet.slot(name)),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from rerank_server.core.limits import Limits, VersionLimits
 from rerank_server.names import NONE
 
 
@@ -51,17 +52,7 @@ class VersionRoute:
     fallback: tuple[str, ...]
     """Names to walk after this version, in order, complete (default and last resort included)."""
     degraded: FallbackReason | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one request may take; changed by a reload without a new gateway."""
-
-    request_timeout_s: float
-    max_body_bytes: int
-    max_docs: int
-    body_timeout_s: float
-    keep_alive_s: float
+    limits: VersionLimits = field(default_factory=VersionLimits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +178,7 @@ def to_json(table: RoutesTable) -> dict[str, object]:
         "default": table.default,
         "last_resort": table.last_resort,
         "stopping": table.is_stopping,
-        "limits": {name: getattr(table.limits, name) for name in Limits.__slots__},
+        "limits": asdict(table.limits),
         "versions": {
             route.name: {
                 "endpoint": route.endpoint,
@@ -197,6 +188,7 @@ def to_json(table: RoutesTable) -> dict[str, object]:
                 "absent": route.absent,
                 "fallback": list(route.fallback),
                 "degraded": route.degraded,
+                "limits": asdict(route.limits),
             }
             for route in table.versions.values()
         },
@@ -227,9 +219,9 @@ def from_json(obj: Mapping[str, object]) -> RoutesTable:
 
 
 def _route(name: str, obj: Mapping[str, object]) -> VersionRoute:
-    targets, fallback = obj["targets"], obj["fallback"]
-    if not (isinstance(targets, list) and isinstance(fallback, list)):
-        raise TypeError(f"routes.json: {name}: targets and fallback must be lists")
+    targets, fallback, limits = obj["targets"], obj["fallback"], obj["limits"]
+    if not (isinstance(targets, list) and isinstance(fallback, list) and isinstance(limits, dict)):
+        raise TypeError(f"routes.json: {name}: targets, fallback or limits of the wrong type")
     absent, degraded = obj["absent"], obj["degraded"]
     return VersionRoute(
         name=name,
@@ -240,4 +232,5 @@ def _route(name: str, obj: Mapping[str, object]) -> VersionRoute:
         absent=None if absent is None else FallbackReason(str(absent)),
         fallback=tuple(str(item) for item in fallback),
         degraded=None if degraded is None else FallbackReason(str(degraded)),
+        limits=VersionLimits(**limits),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal
 
+from rerank_server.core.limits import VersionLimits
 from rerank_server.core.routing import FallbackReason
 
 Replace = Literal["auto", "overlap", "stop_first"]
@@ -34,7 +35,6 @@ class WorkerSpec:
     max_batch_tokens: int = 8192
     use_fp16: bool = True
     threads: int | None = None
-    max_queued_pairs: int = 20_000
     clean: bool = False
     env: tuple[tuple[str, str], ...] = ()
     epoch: int = 0
@@ -90,6 +90,7 @@ class WantedVersion:
     replace: Replace = "auto"
     start_timeout_s: float = 300.0
     max_batch_s: float = 120.0
+    limits: VersionLimits = field(default_factory=VersionLimits)
     replicas: int = 1
     wish: Wish = Wish()
     placed: tuple[WorkerSpec, ...] | None = None

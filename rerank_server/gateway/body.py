@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import orjson
 from starlette.types import Receive
 
-from rerank_server.core.routing import Limits
+from rerank_server.core.limits import Limits
 from rerank_server.errors import (
     BadRequestError,
     RequestTimeoutError,

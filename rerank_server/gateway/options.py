@@ -25,14 +25,6 @@ class Options:
     run_dir: Path
     generation: int
     processes: int
-    max_head_bytes: int
-    head_timeout_s: float
-    body_timeout_s: float
-    """Until the first routes table is read; then the table's own holds."""
-    max_connections: int
-    """Per process."""
-    keep_alive_s: float
-    """Until the first routes table is read; then the table's own holds."""
     log_format: Literal["console", "json"]
     log_level: str
     drain_timeout_s: float
@@ -46,11 +38,6 @@ def parse(argv: Sequence[str]) -> Options:
         parser.add_argument(f"--{name}", type=int, required=True)
     parser.add_argument("--run-dir", type=Path, required=True)
     parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--max-head-bytes", type=int, default=65_536)
-    parser.add_argument("--head-timeout-s", type=float, default=10.0)
-    parser.add_argument("--body-timeout-s", type=float, default=30.0)
-    parser.add_argument("--max-connections", type=int, default=10_000)
-    parser.add_argument("--keep-alive-s", type=float, default=30.0)
     parser.add_argument("--log-format", choices=("console", "json"), default="console")
     parser.add_argument("--log-level", default="info")
     parser.add_argument("--drain-timeout-s", type=float, default=_DRAIN_TIMEOUT_S)

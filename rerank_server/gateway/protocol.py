@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from rerank_server.core.limits import Limits
 from rerank_server.errors import (
     BadRequestError,
     RequestTimeoutError,
@@ -39,19 +39,6 @@ class HeadTooLargeError(TooLargeError):
     code = "head_too_large"
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """What one connection may do."""
-
-    max_head_bytes: int
-    head_timeout_s: float
-    """Counted from the connection's start, later from the first byte of each request."""
-    max_connections: int
-    """Of this process."""
-    keep_alive_s: Callable[[], float]
-    """How long a connection may idle between requests."""
-
-
 class _Reading(Enum):
     NOTHING = "nothing"
     HEAD = "head"
@@ -72,10 +59,11 @@ class GatewayProtocol(HttpToolsProtocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
-        bounds: Bounds,
+        limits: Callable[[], Limits],
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._bounds = bounds
+        self._current = limits
+        self._limits = limits()
         self._reading = _Reading.NOTHING
         self._head_bytes = 0
         self._is_deaf = False
@@ -88,26 +76,26 @@ class GatewayProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn narrows it
         """Start the head's deadline, or turn the connection away."""
         super().connection_made(transport)
-        if len(self.connections) > self._bounds.max_connections:
+        if len(self.connections) > self._limits.max_connections:
             self.connections.discard(self)
             self._refuse(UnavailableError("too many connections; try again shortly"))
         else:
-            self._set_timer(self._bounds.head_timeout_s, self._on_head_timeout)
+            self._set_timer(self._limits.head_timeout_s, self._on_head_timeout)
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser, a head no further than it may be long."""
         while data and not self._is_deaf:
             piece = data
             if self._reading is not _Reading.BODY:
-                piece = data[: self._bounds.max_head_bytes - self._head_bytes]
+                piece = data[: self._limits.max_head_bytes - self._head_bytes]
                 self._head_bytes += len(piece)
             data = data[len(piece) :]
             self._feed(piece)
-            if self._head_bytes >= self._bounds.max_head_bytes and not self._is_deaf:
-                limit = self._bounds.max_head_bytes
+            if self._head_bytes >= self._limits.max_head_bytes and not self._is_deaf:
+                limit = self._limits.max_head_bytes
                 self._refuse(HeadTooLargeError(f"the head is larger than {limit} bytes"))
         if self._reading is _Reading.HEAD and self._timer is None:
-            self._set_timer(self._bounds.head_timeout_s, self._on_head_timeout)
+            self._set_timer(self._limits.head_timeout_s, self._on_head_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel the request in progress: nobody waits for its answer."""
@@ -159,13 +147,14 @@ class GatewayProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """See that the answer leaves, and that an unread rest of the request does not stay."""
         self._running = None
-        self.timeout_keep_alive = self._bounds.keep_alive_s()  # type: ignore[assignment]  # int by its default only
+        self._limits = self._current()
+        self.timeout_keep_alive = self._limits.keep_alive_s  # type: ignore[assignment]  # int by its default only
         super().on_response_complete()
         if self._reading is _Reading.BODY and self.cycle.response_complete:
             self.transport.close()
         unsent = self.transport.get_write_buffer_size()
         if unsent:
-            self._set_timer(self._bounds.keep_alive_s(), self._on_flush_timeout, unsent)
+            self._set_timer(self._limits.keep_alive_s, self._on_flush_timeout, unsent)
 
     # --- own --------------------------------------------------------------------------------
 
@@ -223,7 +212,7 @@ class GatewayProtocol(HttpToolsProtocol):
         if self._head_bytes == 0:
             self.transport.close()
             return
-        timeout_s = self._bounds.head_timeout_s
+        timeout_s = self._limits.head_timeout_s
         self._refuse(RequestTimeoutError(f"the head did not arrive within {timeout_s:g} s"))
 
     def _on_flush_timeout(self, before: int) -> None:
@@ -232,7 +221,7 @@ class GatewayProtocol(HttpToolsProtocol):
         if unsent >= before:
             self.transport.abort()  # the client does not read
         elif unsent:
-            self._set_timer(self._bounds.keep_alive_s(), self._on_flush_timeout, unsent)
+            self._set_timer(self._limits.keep_alive_s, self._on_flush_timeout, unsent)
 
     def _set_timer(
         self, delay_s: float | None, then: Callable[..., None] | None = None, *args: object

@@ -9,7 +9,6 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Callable
 from typing import Any
 
 from gunicorn.arbiter import Arbiter
@@ -21,9 +20,9 @@ from rerank_server.gateway.app import Parts, build
 from rerank_server.gateway.ledger import LossLedger
 from rerank_server.gateway.metrics import Metrics
 from rerank_server.gateway.options import Options
-from rerank_server.gateway.protocol import Bounds, GatewayProtocol
+from rerank_server.gateway.protocol import GatewayProtocol
 from rerank_server.gateway.state import StateFile
-from rerank_server.gateway.table import Routes, RoutesFile
+from rerank_server.gateway.table import RoutesFile, limits_in
 from rerank_server.gateway.upstream import SocketUpstream
 from rerank_server.gateway.walk import Walker
 
@@ -70,13 +69,8 @@ class GatewayWorker(UvicornWorker):  # type: ignore[misc]  # the package has no 
             generation=options.generation,
         )
         self.wsgi = build(parts)
-        bounds = Bounds(
-            max_head_bytes=options.max_head_bytes,
-            head_timeout_s=options.head_timeout_s,
-            max_connections=options.max_connections,
-            keep_alive_s=_keep_alive(routes, options),
-        )
-        self.config.http = functools.partial(GatewayProtocol, bounds=bounds)
+        limits = functools.partial(limits_in, routes)
+        self.config.http = functools.partial(GatewayProtocol, limits=limits)
         self.config.timeout_graceful_shutdown = int(options.drain_timeout_s)
 
     async def _serve(self) -> None:
@@ -98,13 +92,3 @@ class _ReadyServer(Server):
         with contextlib.suppress(OSError):  # the supervisor may have stopped listening for it
             os.write(self._ready_fd, b"ready %d\n" % os.getpid())
         log.info("gateway process ready", extra={"pid": os.getpid()})
-
-
-def _keep_alive(routes: Routes, options: Options) -> Callable[[], float]:
-    """Return what says how long connections may idle: the table in force, else the options."""
-
-    def keep_alive_s() -> float:
-        view = routes.current()
-        return options.keep_alive_s if view is None else view.table.limits.keep_alive_s
-
-    return keep_alive_s

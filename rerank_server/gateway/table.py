@@ -10,11 +10,13 @@ from typing import Protocol
 
 import orjson
 
+from rerank_server.core.limits import Limits
 from rerank_server.core.routing import RoutesTable, from_json
 from rerank_server.gateway.watched import WatchedFile
 
 log = logging.getLogger(__name__)
 
+_DEFAULTS = Limits()
 SCORE_PATH = "/rerank"
 """The path without a version: header, body or the default choose."""
 
@@ -41,6 +43,12 @@ def view_of(table: RoutesTable) -> View:
     for route in table.versions.values():
         paths[route.endpoint.rstrip("/")] = route.name
     return View(table, paths)
+
+
+def limits_in(routes: Routes) -> Limits:
+    """Return the limits in force; before the first table, the defaults."""
+    view = routes.current()
+    return _DEFAULTS if view is None else view.table.limits
 
 
 class RoutesFile:

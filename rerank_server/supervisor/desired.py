@@ -11,9 +11,10 @@ from pathlib import Path
 from types import MappingProxyType
 
 from rerank_server.config import Config, parse
+from rerank_server.config_rules import NARROWED
 from rerank_server.core import environment
 from rerank_server.core.front import FrontSpec
-from rerank_server.core.routing import Limits
+from rerank_server.core.limits import Limits, VersionLimits
 from rerank_server.core.wanted import Wanted, WantedVersion, WorkerSpec
 from rerank_server.errors import ConfigError
 
@@ -90,22 +91,23 @@ def desire(
             host=overrides.host or server.host,
             port=server.port if overrides.port is None else overrides.port,
             processes=server.gateway_processes,
-            max_head_bytes=server.max_head_bytes,
-            head_timeout_s=server.head_timeout_s,
-            body_timeout_s=server.body_timeout_s,
-            max_connections=server.max_connections,
-            keep_alive_s=server.keep_alive_s,
             log_format=server.log_format,
             log_level=server.log_level,
         ),
-        limits=Limits(
-            request_timeout_s=server.request_timeout_s,
-            max_body_bytes=server.max_body_bytes,
-            max_docs=server.max_docs,
-            body_timeout_s=server.body_timeout_s,
-            keep_alive_s=server.keep_alive_s,
-        ),
+        limits=Limits(**{key: getattr(server, key) for key in Limits.__slots__}),
     )
+
+
+def version_limits(config: Config, name: str) -> VersionLimits:
+    """Return what requests for the version `name` may take: its own limits over the server's."""
+    version = config.versions[name]
+    narrowed = {key: getattr(version, key) for key in NARROWED}
+    limits = {
+        key: getattr(config.server, key) if own is None else own for key, own in narrowed.items()
+    }
+    # More documents than may wait could never be taken: say so before they are sent to a worker.
+    limits["max_docs"] = min(limits["max_docs"], version.max_queued_pairs)
+    return VersionLimits(**limits, max_queued_pairs=version.max_queued_pairs)
 
 
 def _version(config: Config, name: str, models_dir: Path, epoch: int) -> WantedVersion:
@@ -132,7 +134,6 @@ def _version(config: Config, name: str, models_dir: Path, epoch: int) -> WantedV
             max_batch_tokens=inference.max_batch_tokens,
             use_fp16=inference.use_fp16,
             threads=version.threads,
-            max_queued_pairs=version.max_queued_pairs,
             clean=version.preprocess.clean,
             env=tuple(sorted(version.env.items())),
             epoch=epoch,
@@ -149,6 +150,7 @@ def _version(config: Config, name: str, models_dir: Path, epoch: int) -> WantedV
         replace=version.replace,
         start_timeout_s=version.start_timeout_s,
         max_batch_s=version.max_batch_s,
+        limits=version_limits(config, name),
     )
 
 

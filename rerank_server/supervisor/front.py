@@ -9,6 +9,7 @@ from rerank_server.core.front import (
     FrontAction,
     FrontEvent,
     FrontExited,
+    FrontPolicy,
     FrontSpec,
     KillFront,
     RetireFront,
@@ -43,9 +44,11 @@ class FrontKeeper:
             self._journal.note("gateway exited", detail=event.detail)
         self.front = apply_front(self.front, event, now)
 
-    def decide(self, wanted: FrontSpec | None, now: float, stop_s: float) -> list[FrontAction]:
+    def decide(
+        self, wanted: FrontSpec | None, now: float, policy: FrontPolicy
+    ) -> list[FrontAction]:
         """Return what is due, as issued; it must be performed."""
-        actions = reconcile_front(wanted, self.front, now, stop_timeout_s=stop_s)
+        actions = reconcile_front(wanted, self.front, now, policy)
         for action in actions:
             self.front = issue_front(self.front, action, now)
         return actions
@@ -67,6 +70,6 @@ class FrontKeeper:
         """Close the listening sockets that neither `wanted` nor a living gateway uses."""
         self._listeners.keep_only({wanted, *(i.spec for i in self.front.instances)})
 
-    def deadline(self, wanted: FrontSpec | None, stop_s: float) -> float | None:
+    def deadline(self, wanted: FrontSpec | None, policy: FrontPolicy) -> float | None:
         """Return when something may be due without an event."""
-        return next_front_deadline(wanted, self.front, stop_timeout_s=stop_s)
+        return next_front_deadline(wanted, self.front, policy)

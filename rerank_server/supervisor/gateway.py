@@ -114,11 +114,6 @@ class Gateways:
             "run-dir": self._site.run.path,
             "generation": generation,
             "processes": spec.processes,
-            "max-head-bytes": spec.max_head_bytes,
-            "head-timeout-s": spec.head_timeout_s,
-            "body-timeout-s": spec.body_timeout_s,
-            "max-connections": spec.max_connections,
-            "keep-alive-s": spec.keep_alive_s,
             "log-format": spec.log_format,
             "log-level": spec.log_level,
         }

@@ -8,7 +8,14 @@ import time
 from collections import deque
 from dataclasses import replace
 
-from rerank_server.core.front import FrontAction, FrontExited, FrontReady, FrontSpawned, FrontSpec
+from rerank_server.core.front import (
+    FrontAction,
+    FrontExited,
+    FrontPolicy,
+    FrontReady,
+    FrontSpawned,
+    FrontSpec,
+)
 from rerank_server.core.lifecycle import apply, forget, issue
 from rerank_server.core.publish import Usage
 from rerank_server.core.reconcile import next_deadline, point_default, reconcile
@@ -189,7 +196,7 @@ class Supervisor:
         actions = reconcile(wanted, self._fleet, now, policy)
         for action in actions:
             self._fleet = issue(self._fleet, action, now)
-        return actions, self._keeper.decide(self._wanted_front(), now, self._front_stop_s())
+        return actions, self._keeper.decide(self._wanted_front(), now, self._front_policy())
 
     def _perform(self, actions: list[Action], front_actions: list[FrontAction]) -> None:
         """Hand the actions to the hands; what they do comes back as events."""
@@ -236,7 +243,7 @@ class Supervisor:
         now = time.monotonic()
         deadlines = (
             next_deadline(self._wanted(), self._fleet, self._policy()),
-            self._keeper.deadline(self._wanted_front(), self._front_stop_s()),
+            self._keeper.deadline(self._wanted_front(), self._front_policy()),
         )
         wake = min((d for d in deadlines if d is not None), default=now + TICK_S)
         wait_s = min(max(wake - now, 0.01), TICK_S)
@@ -257,10 +264,12 @@ class Supervisor:
             return self._desired.front
         return None
 
-    def _front_stop_s(self) -> float:
-        if self._shutdown is None:
-            return self._desired.config.server.stop_timeout_s / 2
-        return self._shutdown.gateway_timeout_s
+    def _front_policy(self) -> FrontPolicy:
+        server = self._desired.config.server
+        stop_s = server.stop_timeout_s / 2
+        if self._shutdown is not None:
+            stop_s = self._shutdown.gateway_timeout_s
+        return FrontPolicy(stop_timeout_s=stop_s, keep_alive_s=server.keep_alive_s)
 
     def _policy(self) -> Policy:
         policy = self._reloads.policy(self._desired)

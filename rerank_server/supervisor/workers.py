@@ -181,7 +181,7 @@ def _configure(instance: str, spec: WorkerSpec, site: Site) -> Message:
         "max_batch_tokens": spec.max_batch_tokens,
         "use_fp16": spec.use_fp16,
         "threads": spec.threads,
-        "max_queued_pairs": spec.max_queued_pairs,
+        "max_queued_pairs": wire.MAX_QUEUED_PAIRS,
         "clean": spec.clean,
         "engine_store": str(site.state.engine(spec.version)),
     }

@@ -10,6 +10,7 @@ from rerank_server.core.front import (
     FrontEvent,
     FrontExited,
     FrontInstance,
+    FrontPolicy,
     FrontReady,
     FrontSpawned,
     FrontSpec,
@@ -29,14 +30,10 @@ SPEC = FrontSpec(
     host="127.0.0.1",
     port=8000,
     processes=1,
-    max_head_bytes=65_536,
-    head_timeout_s=10.0,
-    body_timeout_s=30.0,
-    max_connections=1000,
-    keep_alive_s=30.0,
     log_format="console",
     log_level="info",
 )
+POLICY = FrontPolicy(stop_timeout_s=45.0, keep_alive_s=30.0)
 MORE = replace(SPEC, processes=4)
 LATE = "the gateway did not boot within 30 s"
 
@@ -52,7 +49,7 @@ def front(*instances: FrontInstance) -> Front:
 
 
 def due(wanted: FrontSpec | None, front: Front, now: float = 0.0) -> list[FrontAction]:
-    return reconcile_front(wanted, front, now, stop_timeout_s=45.0)
+    return reconcile_front(wanted, front, now, POLICY)
 
 
 def carry_on(wanted: FrontSpec | None, front: Front, now: float) -> Front:
@@ -128,11 +125,11 @@ def test_a_gateway_that_boots_with_the_wrong_spec_is_killed_without_blame() -> N
 
 
 def test_a_lame_gateway_outlives_its_keep_alive_time() -> None:
-    brief = replace(SPEC, keep_alive_s=2.0)
-    both = front(gateway(FrontState.LAME, brief), gateway(FrontState.RUNNING, MORE, 2))
+    brief = replace(POLICY, keep_alive_s=2.0)
+    both = front(gateway(FrontState.LAME), gateway(FrontState.RUNNING, MORE, 2))
 
-    assert due(MORE, both, 2.9) == []
-    assert due(MORE, both, 3.0) == [StopFront(1)]
+    assert reconcile_front(MORE, both, 2.9, brief) == []
+    assert reconcile_front(MORE, both, 3.0, brief) == [StopFront(1)]
 
 
 def test_a_killed_gateway_is_killed_once() -> None:
@@ -296,13 +293,13 @@ def test_nothing_is_published_while_nothing_serves() -> None:
 def test_the_loop_sleeps_until_the_next_deadline(
     wanted: FrontSpec | None, at_rest: Front, deadline: float | None
 ) -> None:
-    assert next_front_deadline(wanted, at_rest, stop_timeout_s=45.0) == deadline
+    assert next_front_deadline(wanted, at_rest, POLICY) == deadline
 
 
 def test_the_loop_does_not_wake_for_a_replacement_that_cannot_boot() -> None:
     failed = crash(carry_on(MORE, front(gateway(FrontState.RUNNING)), 1.0), 2, 2.0)
 
-    assert next_front_deadline(MORE, failed, stop_timeout_s=45.0) is None
+    assert next_front_deadline(MORE, failed, POLICY) is None
 
 
 # --- actions ------------------------------------------------------------------------------------

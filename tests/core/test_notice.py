@@ -21,7 +21,7 @@ from rerank_server.core.wanted import Wanted
 from tests.core.build import failure, fleet, version, wanted, worker
 
 NOW = 1000.0
-FRONT = FrontSpec("127.0.0.1", 8000, 1, 65_536, 10.0, 30.0, 100, 30.0, "console", "info")
+FRONT = FrontSpec("127.0.0.1", 8000, 1, "console", "info")
 SERVING = Front((FrontInstance(1, FRONT, FrontState.RUNNING, 0.0),))
 BOOTING = Front((FrontInstance(1, FRONT, FrontState.STARTING, 0.0),))
 

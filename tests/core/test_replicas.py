@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from rerank_server.core.lifecycle import apply
+from rerank_server.core.limits import Limits
 from rerank_server.core.plan import plan, verdict
 from rerank_server.core.publish import routes
 from rerank_server.core.reconcile import is_settled, reconcile
-from rerank_server.core.routing import Limits
 from rerank_server.core.types import Drain, Exited, Instance, Start, State
 from rerank_server.core.wanted import WantedVersion
 from tests.core.build import POLICY, carry_on, fleet, spec, states, version, wanted, worker

@@ -2,18 +2,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from types import MappingProxyType
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rerank_server.core.limits import Limits, VersionLimits
 from rerank_server.core.routing import (
     Candidate,
     Choice,
     FallbackReason,
-    Limits,
     RoutesTable,
     Target,
     VersionRoute,
@@ -198,6 +198,7 @@ routes = st.builds(
     absent=reasons,
     fallback=st.lists(st.sampled_from(["v1", "v2", "v3", "v4", "v9"]), max_size=5).map(tuple),
     degraded=reasons,
+    limits=st.builds(VersionLimits, max_docs=st.integers(1, 10_000)),
 )
 tables = st.builds(
     RoutesTable,
@@ -325,6 +326,13 @@ def test_the_file_of_a_table_keeps_its_shape() -> None:
             "max_docs": 1000,
             "body_timeout_s": 30.0,
             "keep_alive_s": 30.0,
+            "head_timeout_s": 10.0,
+            "max_head_bytes": 65536,
+            "max_connections": 10000,
+            "max_doc_chars": 1000000,
+            "max_concurrent_requests": 1000,
+            "max_in_flight_bytes": 268435456,
+            "max_queued_pairs": 200000,
         },
         "versions": {
             "v1": {
@@ -335,6 +343,15 @@ def test_the_file_of_a_table_keeps_its_shape() -> None:
                 "absent": None,
                 "fallback": ["v2"],
                 "degraded": None,
+                "limits": {
+                    "request_timeout_s": 60.0,
+                    "max_body_bytes": 33554432,
+                    "max_docs": 10000,
+                    "max_doc_chars": 1000000,
+                    "max_concurrent_requests": 1000,
+                    "max_in_flight_bytes": 268435456,
+                    "max_queued_pairs": 20000,
+                },
             }
         },
     }
@@ -356,6 +373,7 @@ def with_route(**changes: object) -> Callable[[Obj], Obj]:
         "absent": None,
         "fallback": [],
         "degraded": None,
+        "limits": asdict(VersionLimits()),
     }
     return lambda obj: {**obj, "versions": {"v1": {**plain, **changes}}}
 
@@ -370,7 +388,9 @@ def with_route(**changes: object) -> Callable[[Obj], Obj]:
         without("last_resort"),
         without("stopping"),
         lambda obj: {**obj, "limits": []},
-        lambda obj: {**obj, "limits": {"max_docs": 1}},
+        lambda obj: {**obj, "limits": {"max_cats": 1}},
+        with_route(limits=None),
+        with_route(limits={"max_cats": 1}),
         lambda obj: {**obj, "gateway": {}},
         lambda obj: {**obj, "generation": "soon"},
         lambda obj: {**obj, "versions": {"v1": None}},

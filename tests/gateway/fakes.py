@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import orjson
 
+from rerank_server.core.limits import Limits
 from rerank_server.core.routing import (
     FallbackReason,
-    Limits,
     RoutesTable,
     Target,
     VersionRoute,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Self
 
 from starlette.types import ASGIApp
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from rerank_server.gateway.protocol import Bounds, GatewayProtocol
+from rerank_server.core.limits import Limits
+from rerank_server.gateway.protocol import GatewayProtocol
 
 PATIENCE_S = 10.0
 BODY = b'{"query":"q","docs":["aa","b"]}'
@@ -73,10 +75,10 @@ class _Observed(GatewayProtocol):
         app_state: dict[str, object],
         loop: asyncio.AbstractEventLoop,
         *,
-        bounds: Bounds,
+        limits: Callable[[], Limits],
         lost: asyncio.Event,
     ) -> None:
-        super().__init__(config, state, app_state, loop, bounds=bounds)
+        super().__init__(config, state, app_state, loop, limits=limits)
         self._lost = lost
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -101,7 +103,13 @@ class Front:
             proxy_headers=False, server_header=False,
         )  # fmt: skip
         self._config.load()
-        self._bounds = Bounds(max_head_bytes, head_timeout_s, max_connections, lambda: keep_alive_s)
+        self.limits = Limits(
+            max_head_bytes=max_head_bytes,
+            head_timeout_s=head_timeout_s,
+            max_connections=max_connections,
+            keep_alive_s=keep_alive_s,
+        )
+        """Those in force; a test may put others in their place."""
         self.state = ServerState()
         self._clients: list[Client] = []
 
@@ -138,7 +146,7 @@ class Front:
         self._lost = asyncio.Event()
         self._server = await loop.create_server(
             lambda: _Observed(
-                self._config, self.state, {}, loop, bounds=self._bounds, lost=self._lost
+                self._config, self.state, {}, loop, limits=lambda: self.limits, lost=self._lost
             ),
             "127.0.0.1",
             0,

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -120,10 +121,9 @@ def test_four_processes_share_the_socket_and_the_metrics(fleet: Fleet) -> None:
 
 
 def test_half_a_head_a_long_head_and_a_connection_too_many_are_bounded(fleet: Fleet) -> None:
-    gateway = fleet.start(
-        "--head-timeout-s", "0.2", "--max-head-bytes", "2048", "--max-connections", "2"
-    )
-    gateway.ready()
+    limits = replace(LIMITS, head_timeout_s=0.2, max_head_bytes=2048, max_connections=2)
+    fleet.publish(table(route("v1", "v1.1"), limits=limits))
+    fleet.start().ready()
     with (
         socket.create_connection(("127.0.0.1", fleet.port), PATIENCE_S) as half,
         socket.create_connection(("127.0.0.1", fleet.port), PATIENCE_S) as long,
@@ -154,8 +154,8 @@ def read_all(sock: socket.socket) -> bytes:
 
 
 def test_connections_over_the_cap_get_a_503(fleet: Fleet) -> None:
-    gateway = fleet.start("--max-connections", "1")
-    gateway.ready()
+    fleet.publish(table(route("v1", "v1.1"), limits=replace(LIMITS, max_connections=1)))
+    fleet.start().ready()
     with httpx.Client(base_url=fleet.url, timeout=PATIENCE_S) as client:
         assert client.get("/health").status_code == 200
 
@@ -213,11 +213,9 @@ def test_gunicorns_own_verbs_do_nothing(fleet: Fleet, ignored: signal.Signals) -
     assert fleet.log().count("gateway process ready") == 1
 
 
-def test_keep_alive_comes_from_the_routes_table_in_force(fleet: Fleet) -> None:
-    gateway = fleet.start("--keep-alive-s", "60")
-    gateway.ready()
-    limits = type(LIMITS)(5.0, 10_000, 100, 5.0, keep_alive_s=0.1)
-    fleet.publish(table(route("v1", "v1.1"), limits=limits))
+def test_a_connection_s_limits_are_those_of_the_routes_table_in_force(fleet: Fleet) -> None:
+    fleet.start().ready()
+    fleet.publish(table(route("v1", "v1.1"), limits=replace(LIMITS, keep_alive_s=0.1)))
 
     with socket.create_connection(("127.0.0.1", fleet.port), PATIENCE_S) as client:
         client.sendall(GET)

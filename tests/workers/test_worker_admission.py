@@ -29,6 +29,15 @@ def test_the_queue_is_bounded_in_pairs(
     assert admission.admit(pairs) is refusal
 
 
+def test_a_request_s_own_bound_holds_for_it_alone() -> None:
+    admission = Admission(max_queued_pairs=10)
+
+    assert admission.admit(12, bound=20) is None
+    assert admission.admit(9, bound=20) is Refusal.QUEUE_FULL
+    assert admission.admit(8, bound=20) is None
+    assert admission.admit(1) is Refusal.QUEUE_FULL
+
+
 def test_a_drain_is_complete_when_the_last_request_is_answered() -> None:
     admission = Admission(max_queued_pairs=10)
     admission.admit(3)

@@ -115,6 +115,18 @@ class Room:
         self.service.hear(Scored(job, [1.5] * count, [0.8] * count, [5] * count, [0], 0.25, 0.5))
 
 
+def test_the_bound_of_the_queue_comes_with_the_request() -> None:
+    room = Room(max_queued_pairs=1000)
+
+    room.ask(3, max_queued_pairs="4")
+    full = room.ask(2, max_queued_pairs="4")
+    impossible = room.ask(5, max_queued_pairs="4")
+    odd = room.ask(1, max_queued_pairs="many")
+
+    assert (full.status, full.body["code"]) == (429, "queue_full")
+    assert (impossible.status, odd.status) == (400, 400)
+
+
 def test_an_answer_carries_scores_tokens_and_where_the_time_went() -> None:
     room = Room()
 

@@ -19,22 +19,27 @@ class Refusal(Enum):
 
 @dataclass(slots=True)
 class Admission:
-    """The count of what was taken and not yet answered, bounded in pairs."""
+    """The count of what was taken and not yet answered, bounded in pairs.
+
+    The bound is the request's own: a changed config reaches a worker with the next request.
+    """
 
     max_queued_pairs: int
+    """For requests that bring no bound of their own."""
     pairs: int = 0
     """Pairs of requests taken and not yet answered."""
     in_flight: int = 0
     """Requests taken and not yet answered."""
     is_draining: bool = False
 
-    def admit(self, pairs: int) -> Refusal | None:
+    def admit(self, pairs: int, bound: int | None = None) -> Refusal | None:
         """Take a request of so many pairs, or say why not. Each one taken is released once."""
+        most = self.max_queued_pairs if bound is None else bound
         if self.is_draining:
             return Refusal.DRAINING
-        if pairs > self.max_queued_pairs:
+        if pairs > most:
             return Refusal.TOO_MANY_DOCS
-        if self.pairs + pairs > self.max_queued_pairs:
+        if self.pairs + pairs > most:
             return Refusal.QUEUE_FULL
         self.pairs += pairs
         self.in_flight += 1

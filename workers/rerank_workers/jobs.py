@@ -20,6 +20,8 @@ class Job:
     deadline: float | None = None
     alone: bool = False
     request_id: str = ""
+    max_queued_pairs: int | None = None
+    """Most pairs that may wait, this one's included; None: the worker's own bound."""
     is_gone: bool = False
     """Its waiter left or was answered: no thread needs to work on it."""
 

@@ -14,11 +14,13 @@ from rerank_workers.wire import (
     CODE_BAD_REQUEST,
     HEADER_ALONE,
     HEADER_DEADLINE_MS,
+    HEADER_MAX_QUEUED_PAIRS,
     PROBE_PATH,
 )
 
 HEADER_REQUEST_ID = b"x-request-id"
 _DEADLINE_MS = HEADER_DEADLINE_MS.encode("ascii")
+_MAX_QUEUED_PAIRS = HEADER_MAX_QUEUED_PAIRS.encode("ascii")
 _ALONE = HEADER_ALONE.encode("ascii")
 
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False).encode
@@ -47,6 +49,7 @@ def read_job(request: Request, number: int, now: float) -> Job:
         _read_deadline(headers.get(_DEADLINE_MS), now),
         headers.get(_ALONE) == b"1",
         headers.get(HEADER_REQUEST_ID, b"").decode("latin-1"),
+        max_queued_pairs=_read_bound(headers.get(_MAX_QUEUED_PAIRS)),
     )
 
 
@@ -112,6 +115,14 @@ def _refuse_surrogates(query: str, docs: list[str]) -> None:
             text.encode("utf-8")
         except UnicodeEncodeError as error:
             raise BadRequest(f"{name} holds half of a surrogate pair") from error
+
+
+def _read_bound(value: bytes | None) -> int | None:
+    if value is None:
+        return None
+    if not value.isdigit():
+        raise BadRequest(f"{HEADER_MAX_QUEUED_PAIRS} must be a number of pairs")
+    return int(value)
 
 
 def _read_deadline(value: bytes | None, now: float) -> float | None:

@@ -148,9 +148,9 @@ class Service:
         if not job.docs:
             client.answer(scored_answer(Scored(job, [], [], [], [], 0.0, 0.0), now))
             return
-        refusal = self._admission.admit(len(job.docs))
+        refusal = self._admission.admit(len(job.docs), job.max_queued_pairs)
         if refusal is not None:
-            client.answer(self._refusal(refusal))
+            client.answer(self._refusal(refusal, job))
             return
         timer = None
         if job.deadline is not None:
@@ -159,9 +159,11 @@ class Service:
         self._numbers[client] = job.number
         self._scoring.submit(job)
 
-    def _refusal(self, refusal: Refusal) -> Answer:
+    def _refusal(self, refusal: Refusal, job: Job) -> Answer:
         if refusal is Refusal.TOO_MANY_DOCS:
-            return bad_request(f"docs: at most {self._admission.max_queued_pairs} are taken")
+            most = self._admission.max_queued_pairs
+            most = most if job.max_queued_pairs is None else job.max_queued_pairs
+            return bad_request(f"docs: at most {most} are taken")
         wait_s = retry_after_s(self._admission.pairs, self.tally.seconds_per_pair)
         message = f"{self._admission.pairs} pairs are queued"
         return error_answer(429, CODE_QUEUE_FULL, message, retry_after_s=wait_s)
