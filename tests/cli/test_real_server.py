@@ -131,6 +131,21 @@ def test_start_installs_what_is_missing_and_what_fails_is_the_versions_reason(
     assert verb(server, "reload").out == ["started: v2, v3", "kept: v1"]
 
 
+def test_a_server_in_the_foreground_installs_before_it_serves(server: Server) -> None:
+    index = Index(server.root / "index")
+    index.directory.mkdir()
+    index.add("tinylib", {"tinylib.py": b"SCORE = 0.25\n"})
+    server.configure("v1", {"v1": {}})
+    (server.models_dir / "v1" / "requirements.txt").write_text(
+        f"--no-index\n--find-links {index.directory}\ntinylib\n"
+    )
+
+    server.start()
+
+    assert server.version("v1")["state"] == "RUNNING"
+    assert "v1: Installing collected packages: tinylib" in server.logs()
+
+
 def test_reset_starts_a_repaired_version_that_had_failed(server: Server) -> None:
     server.configure("v1", {"v1": {}, "v2": {}})
     needed = server.root / "needed"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from docs.generate.__main__ import DOCS, pages
+from docs.generate.__main__ import pages
 from docs.generate.configuration import SHIPPED, told_keys, words
 from rerank_server.config import VersionConfig
 
@@ -19,12 +19,12 @@ def test_a_generated_page_is_up_to_date(path: Path, text: str) -> None:
 
 
 def test_every_key_and_every_verb_has_its_place() -> None:
-    configuration = (DOCS / "configuration.md").read_text()
-    verbs = (DOCS / "cli.md").read_text()
+    made = {path.name: text for path, text in pages().items()}
 
-    assert all(f"| `{one.key[-1]}` |" in configuration for one in told_keys(SHIPPED.read_text()))
-    assert "## rerank-server check" in verbs
-    assert "--detached" not in verbs
+    keys = {one.key[-1] for one in told_keys(SHIPPED.read_text())}
+    assert all(f"| `{key}` |" in made["configuration.md"] for key in keys)
+    assert "## rerank-server check" in made["cli.md"]
+    assert "--detached" not in made["cli.md"]
 
 
 def test_a_documented_key_without_a_meaning_is_refused() -> None:
