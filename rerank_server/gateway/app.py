@@ -11,6 +11,8 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
+from rerank_server.gateway.cards import Cards
+from rerank_server.gateway.dispatch import Dispatch
 from rerank_server.gateway.frame import Frame
 from rerank_server.gateway.health import Health
 from rerank_server.gateway.metrics import Metrics
@@ -49,9 +51,8 @@ def build(parts: Parts, middleware: Sequence[Middleware] = ()) -> Starlette:
         ],
     )
     app.router.redirect_slashes = False
-    # The versions' paths come and go with the routes table, so they are no routes of Starlette's.
     scoring = Scoring(parts.walker, parts.metrics, parts.routes)
-    app.router.default = Health(scoring, parts.walker)
+    app.router.default = Health(Dispatch(scoring, Cards(parts.state)), parts.walker)
     return app
 
 

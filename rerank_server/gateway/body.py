@@ -21,7 +21,10 @@ from rerank_server.gateway.exchange import Exchange
 _MEDIA_TYPES = frozenset(
     ("application/json", "text/json", "text/plain", "application/x-www-form-urlencoded")
 )
-_KNOWN_FIELDS = ("query", "docs", "model", "top_n", "return_docs", "raw_scores")
+_KNOWN_FIELDS = (
+    *("query", "docs", "model", "top_n", "return_docs", "raw_scores", "documents", "texts"),
+    *("passages", "input", "queries", "text_1", "text_2", "top_k"),
+)
 _DIAGNOSED_BYTES = 1 << 18  # parsing again in Python blocks the loop: about 1 ms for 256 KiB
 _NOT_JSON = "the body is not valid JSON"
 

@@ -22,6 +22,10 @@ class ScoreRequest:
     """How many results to return, best first; None: all."""
     return_docs: bool = False
     raw_scores: bool = False
+    queries: Sequence[str] | None = None
+    """For requests of pairs, one query per document; None: `query` for them all."""
+    may_truncate: bool = True
+    """Whether a document longer than the model takes may be cut; if not, that is an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,9 @@ class ScoreResult:
     scores: Scores
     fallback: Fallback | None = None
     total_ms: float = 0.0
+    request_id: str = ""
+    created_s: int = 0
+    """Seconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)

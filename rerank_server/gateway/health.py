@@ -13,7 +13,7 @@ from rerank_server.gateway.connection import Answer
 from rerank_server.gateway.dialect import Scores
 from rerank_server.gateway.exchange import Exchange, exchange_of
 from rerank_server.gateway.replies import scores_of
-from rerank_server.gateway.table import View
+from rerank_server.gateway.table import Page, View
 from rerank_server.gateway.upstream import Errand, Refused
 from rerank_server.gateway.walk import Walker
 
@@ -87,10 +87,10 @@ def _route(view: View | None, path: str) -> VersionRoute | None:
     """Return the version whose health a path means; a version's own path goes before that."""
     if view is None or not path.endswith(_SUFFIX) or path in view.paths:
         return None
-    endpoint = path.removesuffix(_SUFFIX)
-    if endpoint not in view.paths:
+    place = view.paths.get(path.removesuffix(_SUFFIX))
+    if place is None or place.page is not Page.SCORE:
         return None
-    return view.table.versions.get(view.paths[endpoint] or view.table.default)
+    return view.table.versions.get(place.version or view.table.default)
 
 
 def _absence(route: VersionRoute) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 import orjson
@@ -21,13 +23,58 @@ SCORE_PATH = "/rerank"
 """The path without a version: header, body or the default choose."""
 
 
+class Page(Enum):
+    """What is done at a path."""
+
+    SCORE = auto()
+    """Score; before the body is read, errors are in the server's own format."""
+    SCORE_OBJECT = auto()
+    """Score at a path of other servers; before the body is read, errors are in their format."""
+    INFO = auto()
+    MODELS = auto()
+    AUTH = auto()
+    OPENAPI = auto()
+    DOCS = auto()
+
+
+PAGES: Mapping[str, Page] = MappingProxyType(
+    {
+        SCORE_PATH: Page.SCORE,
+        "/v1/rerank": Page.SCORE_OBJECT,
+        "/v2/rerank": Page.SCORE_OBJECT,
+        "/reranking": Page.SCORE_OBJECT,
+        "/v1/reranking": Page.SCORE_OBJECT,
+        "/v1/ranking": Page.SCORE_OBJECT,
+        "/score": Page.SCORE_OBJECT,
+        "/v1/score": Page.SCORE_OBJECT,
+        "/info": Page.INFO,
+        "/v1/models": Page.MODELS,
+        "/v1/cluster/auth": Page.AUTH,
+        "/openapi.json": Page.OPENAPI,
+        "/docs": Page.DOCS,
+    }
+)
+"""Every path the routes table brings, plain and behind each version's endpoint.
+
+Below `/v1/models` stands one more part, the model's name.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a path stands for."""
+
+    version: str | None
+    """The version it names; None: header, body or the default choose."""
+    page: Page
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """One routes table and what is looked up in it for every request."""
 
     table: RoutesTable
-    paths: Mapping[str, str | None]
-    """Version by path; None for the paths that name none."""
+    paths: Mapping[str, Place]
 
 
 class Routes(Protocol):
@@ -39,9 +86,12 @@ class Routes(Protocol):
 
 def view_of(table: RoutesTable) -> View:
     """Return the table with its paths."""
-    paths: dict[str, str | None] = {SCORE_PATH: None}
-    for route in table.versions.values():
-        paths[route.endpoint.rstrip("/")] = route.name
+    paths = {path: Place(None, page) for path, page in PAGES.items()}
+    endpoints = {r.endpoint.rstrip("/"): r.name for r in table.versions.values()}
+    for endpoint, name in endpoints.items():
+        paths |= {endpoint + path: Place(name, page) for path, page in PAGES.items()}
+    # Last, so that the endpoint one version is given never is another's page.
+    paths |= {endpoint: Place(name, Page.SCORE) for endpoint, name in endpoints.items()}
     return View(table, paths)
 
 

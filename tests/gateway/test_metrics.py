@@ -51,7 +51,6 @@ def test_fallbacks_are_counted_under_configured_names_only(gateway: Gateway) -> 
     gateway.post("/rerank/v2", BODY)
     gateway.post("/rerank", BODY, headers={"x-rerank-version": "v3"})
     gateway.post("/rerank", BODY, headers={"x-rerank-version": "my-own-label"})
-    gateway.post("/rerank", BODY | {"model": "another-label"})
     text = gateway.get("/metrics").text
 
     name = "reranker_fallback_count_total"
@@ -59,9 +58,34 @@ def test_fallbacks_are_counted_under_configured_names_only(gateway: Gateway) -> 
     assert said == {
         name + '{reason="failed",to="v1",version="v2"}': 1.0,
         name + '{reason="disabled",to="v1",version="v3"}': 1.0,
-        name + '{reason="unknown_version",to="v1",version="unknown"}': 2.0,
+        name + '{reason="unknown_version",to="v1",version="unknown"}': 1.0,
     }
     assert "label" not in text
+
+
+def test_a_model_of_some_other_server_in_the_body_is_no_fallback_to_count(
+    gateway: Gateway,
+) -> None:
+    answer = gateway.post("/rerank", BODY | {"model": "another-label"})
+
+    assert answer.headers["x-rerank-fallback"] == "unknown; reason=unknown_version"
+    text = gateway.get("/metrics").text
+    assert not any("fallback_count_total" in key for key in series(text))
+    assert "label" not in text
+
+
+def test_another_version_than_the_default_for_an_unknown_model_is_counted(
+    gateway: Gateway,
+) -> None:
+    starting = route("v1", fallback=["v2"], absent=FallbackReason.STARTING)
+    gateway.show(table(starting, route("v2", "v2.1")))
+
+    gateway.post("/rerank", BODY | {"model": "some-model"})
+
+    said = series(gateway.get("/metrics").text)
+    assert [key for key in said if "fallback_count_total" in key] == [
+        'reranker_fallback_count_total{reason="unknown_version",to="v2",version="unknown"}'
+    ]
 
 
 def test_the_fleets_figures_come_from_the_state_file(gateway: Gateway) -> None:

@@ -1,0 +1,56 @@
+"""The format of NVIDIA's reranking NIM: `passages` in, `rankings` out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import orjson
+
+from rerank_server.errors import BadRequestError
+from rerank_server.gateway import fields
+from rerank_server.gateway.dialect import ScoreRequest, ScoreResult
+from rerank_server.gateway.dialects.shared import ObjectErrors, shown, usage, wants_raw
+
+_TRUNCATE = ("END", "NONE", "START")
+
+
+class Nim(ObjectErrors):
+    """The dialect of bodies with `passages`."""
+
+    def parse(self, body: Mapping[str, object], *, max_docs: int) -> ScoreRequest:
+        """Read `query` and `passages`, each `{"text"}` or a string, `top_k` and `truncate`.
+
+        Raises:
+            BadRequestError: a field is missing or of the wrong type.
+            TooLargeError: more than `max_docs` passages.
+        """
+        query = body.get("query")
+        if isinstance(query, dict):
+            query = fields.text(query.get("text"), "query.text")
+        else:
+            query = fields.query(body, "query")
+        truncate = (fields.name(body, "truncate") or "END").upper()
+        if truncate not in _TRUNCATE:
+            raise BadRequestError("truncate must be END or NONE", field="truncate")
+        return ScoreRequest(
+            query=query,
+            docs=fields.documents(body, "passages", max_docs),
+            model=fields.name(body, "model"),
+            top_n=fields.top(body, "top_k"),
+            raw_scores=wants_raw(body),
+            may_truncate=truncate == "END",
+        )
+
+    def render(self, request: ScoreRequest, result: ScoreResult) -> bytes:
+        """Return the answer, best passage first. `logit` is 0..1 unless raw scores are asked."""
+        values = shown(request, result.scores)
+        order = result.scores.order()[: request.top_n]
+        return orjson.dumps(
+            {
+                "rankings": [{"index": i, "logit": values[i]} for i in order],
+                "usage": usage(result),
+            }
+        )
+
+
+NIM = Nim()

@@ -1,0 +1,86 @@
+"""The format of bodies with `documents`: Cohere, Jina, vLLM, Xinference, llama.cpp, Infinity.
+
+They ask nearly the same question, and none can be told from the others for certain. So one answer
+has what each of their clients reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import orjson
+
+from rerank_server.errors import BadRequestError
+from rerank_server.gateway import fields
+from rerank_server.gateway.dialect import ScoreRequest, ScoreResult
+from rerank_server.gateway.dialects.shared import ObjectErrors, shown, usage, wants_docs, wants_raw
+
+_DOCS_PER_SEARCH_UNIT = 100  # as Cohere bills: a query with up to so many documents
+_VLLM_ONLY = ("use_activation", "activation", "truncate_prompt_tokens", "truncation_side")
+"""Keys that only vLLM's clients send; vLLM always sends the documents back."""
+
+
+class Superset(ObjectErrors):
+    """The dialect of bodies with `documents`."""
+
+    def parse(self, body: Mapping[str, object], *, max_docs: int) -> ScoreRequest:
+        """Read `query`, `documents` and what of the optional keys has a meaning here.
+
+        Raises:
+            BadRequestError: a field is missing or of the wrong type.
+            TooLargeError: more than `max_docs` documents.
+        """
+        rank_fields = fields.names(body, "rank_fields")
+        return_docs = wants_docs(body)
+        if return_docs is None:
+            return_docs = any(body.get(key) is not None for key in _VLLM_ONLY)
+        return ScoreRequest(
+            query=fields.query(body, "query"),
+            docs=fields.documents(body, "documents", max_docs, rank_fields),
+            model=fields.name(body, "model"),
+            top_n=_top(body),
+            return_docs=return_docs,
+            raw_scores=wants_raw(body),
+        )
+
+    def render(self, request: ScoreRequest, result: ScoreResult) -> bytes:
+        """Return the answer, best document first."""
+        scores = result.scores
+        values = shown(request, scores)
+        order = scores.order()[: request.top_n]
+        results: list[dict[str, object]] = [
+            {"index": i, "relevance_score": values[i]} for i in order
+        ]
+        if request.return_docs:
+            for entry, i in zip(results, order, strict=True):
+                entry["document"] = {"text": request.docs[i]}
+        used = usage(result)
+        meta: dict[str, object] = {
+            "api_version": {"version": "2"},
+            "billed_units": {"search_units": -(-len(request.docs) // _DOCS_PER_SEARCH_UNIT)},
+            "tokens": {"input_tokens": used["total_tokens"], "output_tokens": 0},
+        }
+        if scores.truncated:
+            cut = f"{len(scores.truncated)} documents were longer than the model takes and were cut"
+            meta["warnings"] = [cut]
+        return orjson.dumps(
+            {
+                "id": result.request_id,
+                "object": "list",
+                "created": result.created_s,
+                "model": result.version,
+                "results": results,
+                "usage": used,
+                "meta": meta,
+            }
+        )
+
+
+def _top(body: Mapping[str, object]) -> int | None:
+    top_n, top_k = fields.top(body, "top_n"), fields.top(body, "top_k")
+    if top_n is not None and top_k is not None and top_n != top_k:
+        raise BadRequestError("top_n and top_k contradict each other", field="top_k")
+    return top_n if top_n is not None else top_k
+
+
+SUPERSET = Superset()

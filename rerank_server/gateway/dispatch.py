@@ -1,0 +1,60 @@
+"""Hands each request on by its path: to scoring, or to the pages the routes table brings."""
+
+from __future__ import annotations
+
+from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
+
+from rerank_server.errors import UnavailableError
+from rerank_server.gateway.cards import Cards
+from rerank_server.gateway.dialects.superset import SUPERSET
+from rerank_server.gateway.exchange import exchange_of
+from rerank_server.gateway.metrics import UNKNOWN
+from rerank_server.gateway.places import find, is_foreign
+from rerank_server.gateway.scoring import Scoring
+from rerank_server.gateway.table import Page
+
+
+class Dispatch:
+    """The ASGI endpoint of every path that nobody else has.
+
+    The versions' paths come and go with the routes table, so they are no routes of Starlette's.
+    """
+
+    def __init__(self, scoring: Scoring, cards: Cards) -> None:
+        self._scoring = scoring
+        self._cards = cards
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request.
+
+        Raises:
+            RerankServerError: what the client is to be told.
+            ClientGoneError: nobody is left to be told anything.
+        """
+        exchange = exchange_of(scope)
+        exchange.version = UNKNOWN
+        view, path = exchange.view, scope["path"]
+        if view is None or path not in view.paths:
+            exchange.dialect = SUPERSET if is_foreign(path) else exchange.dialect
+        if view is None:
+            raise UnavailableError("the server is starting; no version is known yet")
+        place = find(view, path)
+        match place.page:
+            case Page.SCORE:
+                pass
+            case Page.SCORE_OBJECT:
+                exchange.dialect = SUPERSET  # until the body shows another
+            case _:
+                exchange.version = None  # not counted among score requests
+                _require(scope, "GET", "HEAD")
+                await self._cards.serve(view, place, scope, receive, send)
+                return
+        exchange.version = place.version or view.table.default or UNKNOWN
+        _require(scope, "POST")
+        await self._scoring.serve(view, place.version, exchange, receive, send)
+
+
+def _require(scope: Scope, *methods: str) -> None:
+    if scope["method"] not in methods:
+        raise HTTPException(405, headers={"Allow": ", ".join(methods)})

@@ -1,0 +1,323 @@
+"""Each wire format: what is taken for it, and exactly what it answers, whatever the path."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from tests.gateway.fakes import Behaviour, route, scores, table
+from tests.gateway.harness import Gateway
+
+DOCS = ["aa", "bbb", "c"]
+Body = dict[str, object]
+
+SUPERSET: Body = {"model": "rerank-english-v3.0", "query": "q", "documents": DOCS}
+TEI: Body = {"query": "q", "texts": DOCS}
+VOYAGE: Body = {"query": "q", "documents": DOCS, "model": "rerank-2", "top_k": 2}
+MIXEDBREAD: Body = {"query": "q", "input": DOCS, "model": "mxbai"}
+NIM: Body = {
+    "model": "nv",
+    "query": {"text": "q"},
+    "passages": [{"text": doc} for doc in DOCS],
+    "truncate": "END",
+}
+PAIRS: Body = {"model": "m", "queries": "q", "documents": DOCS}
+USAGE = {"prompt_tokens": 9, "total_tokens": 9}
+
+PATHS = (
+    *("/rerank", "/v1/rerank", "/v2/rerank", "/reranking", "/v1/reranking", "/score"),
+    *("/v1/score", "/v1/ranking", "//v1/rerank/", "/rerank/v1", "/rerank/v1/rerank"),
+    *("/rerank/v1/v1/rerank", "/rerank/v1/v2/rerank", "/rerank/v1/score", "/rerank/v1/reranking"),
+)
+
+
+def taken(path: str, gateway: Gateway, body: Body) -> object:
+    """Post and return the answer, which must be a 200."""
+    answer = gateway.post(path, body)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["x-rerank-version"] == "v1"
+    assert gateway.workers.errands[-1].payload == orjson.dumps({"query": "q", "docs": DOCS})
+    return answer.json()
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_documents_get_the_answer_that_all_their_clients_read(gateway: Gateway, path: str) -> None:
+    said = taken(path, gateway, SUPERSET)
+
+    assert isinstance(said, dict)
+    assert said.pop("created") > 1_700_000_000
+    assert said.pop("id")
+    assert said == {
+        "object": "list",
+        "model": "v1",
+        "results": [
+            {"index": 1, "relevance_score": 0.3},
+            {"index": 0, "relevance_score": 0.2},
+            {"index": 2, "relevance_score": 0.1},
+        ],
+        "usage": USAGE,
+        "meta": {
+            "api_version": {"version": "2"},
+            "billed_units": {"search_units": 1},
+            "tokens": {"input_tokens": 9, "output_tokens": 0},
+        },
+    }
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_texts_get_a_bare_array(gateway: Gateway, path: str) -> None:
+    assert taken(path, gateway, TEI) == [
+        {"index": 1, "score": 0.3},
+        {"index": 0, "score": 0.2},
+        {"index": 2, "score": 0.1},
+    ]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_top_k_gets_voyages_answer(gateway: Gateway, path: str) -> None:
+    assert taken(path, gateway, VOYAGE) == {
+        "object": "list",
+        "data": [{"index": 1, "relevance_score": 0.3}, {"index": 0, "relevance_score": 0.2}],
+        "model": "v1",
+        "usage": {"total_tokens": 9},
+    }
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_input_gets_mixedbreads_answer(gateway: Gateway, path: str) -> None:
+    assert taken(path, gateway, MIXEDBREAD | {"top_k": 1, "return_input": True}) == {
+        "usage": USAGE,
+        "model": "v1",
+        "data": [{"index": 1, "score": 0.3, "input": "bbb", "object": "rank_result"}],
+        "object": "list",
+        "top_k": 1,
+        "return_input": True,
+    }
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_passages_get_rankings(gateway: Gateway, path: str) -> None:
+    assert taken(path, gateway, NIM) == {
+        "rankings": [
+            {"index": 1, "logit": 0.3},
+            {"index": 0, "logit": 0.2},
+            {"index": 2, "logit": 0.1},
+        ],
+        "usage": USAGE,
+    }
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    "body",
+    [
+        PAIRS,
+        {"queries": ["q"], "items": DOCS},
+        {"text_1": "q", "text_2": DOCS},
+        {"data_1": ["q"], "data_2": DOCS},
+        {"queries": ["q", "q", "q"], "documents": DOCS},
+    ],
+)
+def test_queries_get_scores_in_input_order(gateway: Gateway, path: str, body: Body) -> None:
+    said = taken(path, gateway, body)
+
+    assert isinstance(said, dict)
+    assert said["object"] == "list"
+    assert said["data"] == [
+        {"index": 0, "object": "score", "score": 0.2},
+        {"index": 1, "object": "score", "score": 0.3},
+        {"index": 2, "object": "score", "score": 0.1},
+    ]
+    assert said["usage"] == USAGE
+
+
+@pytest.mark.parametrize(
+    ("more", "native"),
+    [
+        ({"docs": None}, False),
+        ({"docs": DOCS}, True),
+    ],
+)
+def test_a_key_with_null_is_not_there(gateway: Gateway, more: Body, native: bool) -> None:
+    said = gateway.post("/v1/rerank", SUPERSET | more).json()
+
+    assert ("scores" in said) == native
+
+
+RAW: Body = {"raw_scores": True}
+
+
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        (SUPERSET | RAW, "results.relevance_score"),
+        (SUPERSET | {"use_activation": False}, "results.relevance_score"),
+        (SUPERSET | {"use_activation": "false", "raw_scores": False}, "results.relevance_score"),
+        (SUPERSET | {"activation": False}, "results.relevance_score"),
+        (SUPERSET | {"normalize": False}, "results.relevance_score"),
+        (TEI | RAW, "score"),
+        (VOYAGE | RAW, "data.relevance_score"),
+        (MIXEDBREAD | RAW, "data.score"),
+        (NIM | RAW, "rankings.logit"),
+        (PAIRS | {"use_activation": False}, "data.score"),
+    ],
+)
+def test_raw_scores_come_on_request_only_by_each_formats_own_flag(
+    gateway: Gateway, body: Body, place: str
+) -> None:
+    said = gateway.post("/rerank", body).json()
+
+    *above, key = place.split(".")
+    entries = said[above[0]] if above else said
+    assert max(entry[key] for entry in entries) == 3.0
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"use_activation": True}, {"normalize": "true"}, {"raw_scores": False}, {"normalize": None}],
+)
+def test_a_flag_for_scores_in_0_to_1_changes_nothing(gateway: Gateway, more: Body) -> None:
+    said = gateway.post("/v1/rerank", SUPERSET | more).json()
+
+    assert said["results"][0]["relevance_score"] == 0.3
+
+
+@pytest.mark.parametrize(
+    ("body", "place", "expected"),
+    [
+        (SUPERSET | {"return_documents": True}, ("results", "document"), {"text": "bbb"}),
+        (SUPERSET | {"return_documents": "true"}, ("results", "document"), {"text": "bbb"}),
+        (SUPERSET | {"truncate_prompt_tokens": 99}, ("results", "document"), {"text": "bbb"}),
+        (VOYAGE | {"return_documents": True}, ("data", "document"), "bbb"),
+        (TEI | {"return_text": True}, (None, "text"), "bbb"),
+        (MIXEDBREAD | {"return_input": True}, ("data", "input"), "bbb"),
+        (MIXEDBREAD | {"return_input": False}, ("data", "input"), None),
+    ],
+)
+def test_documents_come_back_on_request_in_each_formats_own_form(
+    gateway: Gateway, body: Body, place: tuple[str | None, str], expected: object
+) -> None:
+    said = gateway.post("/rerank", body).json()
+
+    entries = said if place[0] is None else said[place[0]]
+    assert entries[0][place[1]] == expected
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({"top_n": 2}, 2),
+        ({"top_n": 0}, 3),
+        ({"top_n": None}, 3),
+        ({"top_n": 99}, 3),
+        ({"top_n": 1.0}, 1),
+        ({"top_n": "2"}, 2),
+        ({"top_n": 2, "top_k": 2}, 2),
+        ({"top_n": 2, "top_k": None}, 2),
+    ],
+)
+def test_top_n_cuts_the_results_and_0_means_all(
+    gateway: Gateway, more: Body, expected: int
+) -> None:
+    said = gateway.post("/v1/rerank", SUPERSET | more).json()
+
+    assert len(said["results"]) == expected
+
+
+def test_nothing_is_ever_left_out_of_the_bare_array(gateway: Gateway) -> None:
+    assert len(gateway.post("/rerank", TEI | {"top_n": 1}).json()) == 3
+
+
+def test_documents_may_be_objects_with_text_or_with_rank_fields(gateway: Gateway) -> None:
+    documents = ["x", {"text": "y", "title": "t"}, {"text": "", "id": 7}]
+
+    gateway.post("/v1/rerank", {"query": "q", "documents": documents})
+    gateway.post(
+        "/v1/rerank",
+        {
+            "query": "q",
+            "documents": [{"title": "t", "body": "b", "text": "z"}, "s"],
+            "rank_fields": ["title", "missing", "body"],
+        },
+    )
+
+    sent = [orjson.loads(errand.payload)["docs"] for errand in gateway.workers.errands]
+    assert sent == [["x", "y", ""], ["t\nb", "s"]]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        # What Dify, RAGFlow, LiteLLM, Xinference's and Cohere's clients really send.
+        SUPERSET | {"top_n": None, "return_documents": True},
+        SUPERSET | {"return_documents": "true", "return_len": "true"},
+        SUPERSET | {"max_chunks_per_doc": None, "return_len": None, "kwargs": "{}", "top_n": 3},
+        SUPERSET | {"max_tokens_per_doc": 4096, "priority": 0, "top_n": 3},
+        SUPERSET | {"rank_fields": None, "top_n": 3, "user": {"a": [1]}, "request_id": "r"},
+        TEI | {"raw_scores": False, "truncate": True, "truncation_direction": "Right"},
+        TEI | {"truncate": None, "return_text": True, "top_n": None},
+        TEI | {"truncate": False, "truncation_direction": "Left"},
+        VOYAGE | {"truncation": True, "return_documents": False, "top_k": None},
+    ],
+)
+def test_what_clients_send_beside_the_documents_is_taken(gateway: Gateway, body: Body) -> None:
+    assert gateway.post("/rerank", body).status_code == 200
+
+
+@pytest.mark.parametrize("body", [SUPERSET, VOYAGE, MIXEDBREAD, NIM, PAIRS, TEI])
+def test_a_version_named_by_model_is_taken_in_every_format(gateway: Gateway, body: Body) -> None:
+    gateway.show(table(route("v1", "v1.1"), route("v2", "v2.1")))
+
+    answer = gateway.post("/rerank", body | {"model": "v2"})
+
+    assert answer.headers["x-rerank-version"] == "v2"
+    assert "x-rerank-fallback" not in answer.headers
+
+
+def test_documents_cut_by_the_model_are_told_or_refused_as_asked(gateway: Gateway) -> None:
+    gateway.workers.behaviours = {"v1.1": scores([1.0, 2.0, 3.0], truncated=[1])}
+
+    told = gateway.post("/v1/rerank", SUPERSET).json()
+    cut = gateway.post("/rerank", TEI)
+    refusals = [
+        gateway.post("/rerank", TEI | {"truncate": False}),
+        gateway.post("/rerank", TEI | {"truncation_direction": "Left"}),
+        gateway.post("/rerank", VOYAGE | {"truncation": False}),
+        gateway.post("/rerank", NIM | {"truncate": "NONE"}),
+    ]
+
+    assert "cut" in told["meta"]["warnings"][0]
+    assert cut.status_code == 200
+    assert [refusal.status_code for refusal in refusals] == [422, 422, 400, 400]
+
+
+def _by_query(behaviour: dict[str, float]) -> Behaviour:
+    return lambda errand: scores(
+        [behaviour[orjson.loads(errand.payload)["query"]] + len(doc)
+         for doc in orjson.loads(errand.payload)["docs"]]
+    )  # fmt: skip
+
+
+def test_pairs_of_several_queries_come_back_in_their_order(gateway: Gateway) -> None:
+    gateway.workers.behaviours = {"v1.1": _by_query({"a": 0.0, "b": 100.0})}
+
+    said = gateway.post(
+        "/score",
+        {
+            "text_1": ["a", "b", "a", "b"],
+            "text_2": ["x", "xx", "xxx", "xxxx"],
+            "use_activation": False,
+        },
+    ).json()
+
+    assert [entry["score"] for entry in said["data"]] == [1.0, 102.0, 3.0, 104.0]
+    assert said["usage"]["total_tokens"] == 12
+    assert len(gateway.workers.errands) == 2
+
+
+def test_no_documents_are_no_results_and_no_work(gateway: Gateway) -> None:
+    said = gateway.post("/v1/rerank", SUPERSET | {"documents": []}).json()
+
+    assert said["results"] == []
+    assert said["meta"]["billed_units"]["search_units"] == 0
+    assert gateway.workers.errands == []
