@@ -1,6 +1,6 @@
 # make run   set up, fetch three small rerankers, start the server, compare them on one question
 # make test  set up from nothing, then lint, types and the whole test suite
-# Others: check, test-fast, bench, soak, stop, clean. `make help` prints this.
+# Others: check, test-fast, bench, soak, parity, stop, clean. `make help` prints this.
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PACKAGES := rerank_server workers/rerank_workers tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check test-fast bench soak stop clean models install-systemd
+.PHONY: help run test check test-fast bench soak parity stop clean models install-systemd
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -3
@@ -87,6 +87,10 @@ bench: $(VENV)/.dev models
 SECONDS ?= 300
 soak: $(VENV)/.dev
 	$(BIN)/python -m tests.process.soak --seconds $(SECONDS)
+
+# Derives the golden scores of tests/parity anew, with the references in environments of their own.
+parity: $(VENV)/.runtime models
+	$(BIN)/python -m tests.parity.derive
 
 clean:
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

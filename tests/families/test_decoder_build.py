@@ -124,7 +124,7 @@ def test_gemma_2_with_capped_attention_equals_transformers(tmp_path: Path) -> No
         "tie_word_embeddings": True,
     }
     path.write_text(json.dumps(config), encoding="utf-8")
-    context = Context("v2", directory, max_length=64)
+    context = Context("v2", directory, max_length=64, use_fp16=False)
     theirs = transformers.AutoModelForCausalLM.from_pretrained(
         directory / "model", attn_implementation="eager"
     )
@@ -148,7 +148,7 @@ def test_another_architecture_runs_through_transformers(tmp_path: Path) -> None:
         json.dumps(config | {"rope_scaling": {"rope_type": "linear", "factor": 1.0}}),
         encoding="utf-8",
     )
-    context = Context("v2", directory, max_length=64)
+    context = Context("v2", directory, max_length=64, use_fp16=False)
     files = read_model_files(context.model_dir)
 
     loaded = load_decoder(context, files, Plan(Head(LM_HEAD, (7,))))

@@ -28,7 +28,8 @@ COMPRESSED = {"cutoff_layers": [5], "compress_ratio": 2, "compress_layers": [2, 
 
 
 def load(name: str, find: Find, **options: object) -> LanguageModel:
-    context = Context("v2", find(name), max_length=320 if name.startswith("qwen") else 64)
+    length = 320 if name.startswith("qwen") else 64
+    context = Context("v2", find(name), max_length=length, use_fp16=False)
     families_by_name: Mapping[str, Callable[..., LanguageModel]] = {
         "gemma": yes_logit.load,
         "minicpm-layerwise": layerwise.load,
@@ -83,7 +84,7 @@ def test_a_shared_prefix_changes_no_score(
 
 @pytest.fixture
 def engine(tiny_llm: Find) -> TorchDecoderEngine:
-    context = Context("v2", tiny_llm("gemma"))
+    context = Context("v2", tiny_llm("gemma"), use_fp16=False)
     loaded = load_decoder(context, read_model_files(context.model_dir), Plan(Head(LM_HEAD)))
     assert isinstance(loaded, TorchDecoderEngine)
     return loaded
@@ -179,7 +180,7 @@ def test_unit_scores_are_sigmoids(tiny_llm: Find) -> None:
 def test_the_family_is_told_from_the_models_own_files(
     tiny_llm: Find, name: str, family: str
 ) -> None:
-    info = families.load(Context("v2", tiny_llm(name))).info
+    info = families.load(Context("v2", tiny_llm(name), use_fp16=False)).info
 
     assert info["family"] == family
     assert info["forward"] == "rerank_workers"
@@ -204,7 +205,7 @@ def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
 
 
 def test_a_tokenizer_of_another_model_is_noticed(tiny_llm: Find) -> None:
-    context = Context("v2", tiny_llm("gemma"))
+    context = Context("v2", tiny_llm("gemma"), use_fp16=False)
 
     with pytest.raises(ModelFilesError, match="has no row 9999; does the tokenizer belong"):
         load_decoder(context, read_model_files(context.model_dir), Plan(Head(LM_HEAD, (9999,))))
@@ -213,7 +214,7 @@ def test_a_tokenizer_of_another_model_is_noticed(tiny_llm: Find) -> None:
 @pytest.mark.parametrize("name", ["qwen2-mxbai", "qwen3", "gemma"])
 def test_transformers_computes_the_same_numbers(tiny_llm: Find, name: str) -> None:
     scorer = load(name, tiny_llm)
-    context = Context("v2", tiny_llm(name))
+    context = Context("v2", tiny_llm(name), use_fp16=False)
     files = read_model_files(context.model_dir)
     plan = Plan(Head(LM_HEAD, (5, 9), (1.0, -1.0)))
     items: list[Prompt] = scorer.encode(grid.QUERIES[0], grid.DOCUMENTS)

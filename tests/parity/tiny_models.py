@@ -20,7 +20,13 @@ from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 
 from tests.parity import tiny_tokenizers
-from tests.parity.tiny_shapes import Shapes, bert_shapes, decoder_shapes, xlm_roberta_shapes
+from tests.parity.tiny_shapes import (
+    Shapes,
+    bert_shapes,
+    decoder_shapes,
+    modernbert_shapes,
+    xlm_roberta_shapes,
+)
 
 _SPREAD = 0.45
 """Weights lie evenly within this of their centre: logits of a few units, well apart."""
@@ -96,6 +102,29 @@ MODELS: Mapping[str, Tiny] = MappingProxyType(
             xlm_roberta_shapes,
             tiny_tokenizers.xlm_roberta,
             {"tokenizer_class": "XLMRobertaTokenizerFast"},
+        ),
+        "modernbert": Tiny(
+            {
+                **_ENCODER,
+                "architectures": ["ModernBertForSequenceClassification"],
+                "model_type": "modernbert",
+                "max_position_embeddings": 256,
+                "global_attn_every_n_layers": 3,
+                "local_attention": 16,
+                "classifier_pooling": "mean",
+                "pad_token_id": 0,
+                "cls_token_id": 2,
+                "sep_token_id": 3,
+                "bos_token_id": 2,
+                "eos_token_id": 3,
+            },
+            modernbert_shapes,
+            tiny_tokenizers.bert,
+            {
+                "tokenizer_class": "PreTrainedTokenizerFast",
+                "pad_token": "[PAD]",
+                "model_input_names": ["input_ids", "attention_mask"],
+            },
         ),
         "gemma": Tiny(
             {
@@ -238,8 +267,6 @@ def _tensor(
     stream = np.random.PCG64([seed, zlib.crc32(name.encode("ascii"))])
     even = (stream.random_raw(count) >> np.uint64(11)).astype(np.float64) * 2.0**-53
     centre = norm_centre if "norm" in name.lower() and name.endswith("weight") else 0.0
-    if "LayerNorm" in name and name.endswith("weight"):
-        centre = 1.0
     values: NDArray[np.float32] = ((even * 2 - 1) * _SPREAD + centre).astype(np.float32)
     return values.reshape(shape)
 

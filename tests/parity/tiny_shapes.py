@@ -32,6 +32,32 @@ def xlm_roberta_shapes(config: Mapping[str, object]) -> Shapes:
     }
 
 
+def modernbert_shapes(config: Mapping[str, object]) -> Shapes:
+    """ModernBertForSequenceClassification; its first layer has no norm before attention."""
+    width, inner = _number(config, "hidden_size"), _number(config, "intermediate_size")
+    shapes: Shapes = {
+        "model.embeddings.tok_embeddings.weight": (_number(config, "vocab_size"), width),
+        "model.embeddings.norm.weight": (width,),
+        "model.final_norm.weight": (width,),
+        "head.dense.weight": (width, width),
+        "head.norm.weight": (width,),
+        "classifier.weight": (1, width),
+        "classifier.bias": (1,),
+    }
+    for layer in range(_number(config, "num_hidden_layers")):
+        own = f"model.layers.{layer}."
+        shapes |= {
+            f"{own}attn.Wqkv.weight": (3 * width, width),
+            f"{own}attn.Wo.weight": (width, width),
+            f"{own}mlp_norm.weight": (width,),
+            f"{own}mlp.Wi.weight": (2 * inner, width),
+            f"{own}mlp.Wo.weight": (width, inner),
+        }
+        if layer:
+            shapes[f"{own}attn_norm.weight"] = (width,)
+    return shapes
+
+
 def decoder_shapes(config: Mapping[str, object]) -> Shapes:
     """Gemma, Gemma2, MiniCPM, Qwen2, Qwen3, with the head the architecture names."""
     width, kind = _number(config, "hidden_size"), config["model_type"]
