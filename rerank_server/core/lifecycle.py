@@ -9,6 +9,10 @@ from typing import assert_never
 
 from rerank_server.core import wire
 from rerank_server.core.backoff import delay
+from rerank_server.core.devices import GpusSeen, WasMoved
+from rerank_server.core.memory import CONTEXT_BYTES, learn, release_of
+from rerank_server.core.routing import FallbackReason
+from rerank_server.core.sight import postpone, see
 from rerank_server.core.types import (
     Action,
     Beaten,
@@ -43,25 +47,23 @@ def apply(fleet: Fleet, event: Event, now: float, policy: Policy) -> Fleet:
             return _end(fleet, instance, f"could not be spawned: {reason}", now, policy)
         case BecameReady(instance, info):
             return _change(fleet, instance, lambda i: _ready(i, info, now))
-        case Beaten(instance, in_flight, batch_started_at):
-            return _change(
-                fleet,
-                instance,
-                lambda i: replace(
-                    i, beat_at=now, in_flight=in_flight, batch_started_at=batch_started_at
-                ),
-            )
+        case Beaten(instance):
+            return _beaten(fleet, event, now)
         case Drained(instance):
             return _change(fleet, instance, lambda i: replace(i, is_drained=True, in_flight=0))
         case SaidFarewell(instance, farewell):
             return _change(fleet, instance, lambda i: replace(i, farewell=farewell))
         case Exited(instance, code, detail):
-            is_final = code == wire.EXIT_WOULD_FAIL_AGAIN
-            return _end(fleet, instance, detail, now, policy, is_final=is_final)
+            return _end(fleet, instance, detail, now, policy, code=code)
         case WasReset(version):
             return _put(fleet, _forgiven(fleet.slot(version)))
         case CameLate(by_s):
             return _shift(fleet, by_s)
+        case GpusSeen(sight):
+            return see(fleet, sight)
+        case WasMoved(version, hand):
+            placement = replace(fleet.devices.placement(version), hand=hand)
+            return replace(fleet, devices=fleet.devices.with_placement(version, placement))
         case _:
             assert_never(event)
 
@@ -142,28 +144,75 @@ def _end(
     now: float,
     policy: Policy,
     *,
-    is_final: bool = False,
+    code: int | None = None,
 ) -> Fleet:
     """Take the instance out; unless it was told to go, its end counts against its version."""
     instance = fleet.find(instance_id)
     if instance is None:
         return fleet
+    release = release_of(instance, fleet.devices, now)
+    if release is not None:
+        devices = replace(fleet.devices, releases=(*fleet.devices.releases, release))
+        fleet = replace(fleet, devices=devices)
     slot = fleet.slot(instance.spec.version)
     slot = replace(slot, instances=tuple(i for i in slot.instances if i.id != instance_id))
     was_told = instance.state in (State.DRAINING, State.STOPPING)
     if was_told and instance.doom is None:
         return _put(fleet, slot)
     reason = detail
+    is_final = code == wire.EXIT_WOULD_FAIL_AGAIN
     if instance.farewell is not None:
         reason = f"{instance.farewell.reason}\n{detail}"
         is_final = instance.farewell.would_fail_again
     elif instance.doom is not None:
         reason = f"{instance.doom}\n{detail}"
-    return _put(fleet, _remember(slot, instance, reason, now, policy, is_final=is_final))
+    cause = _cause(instance, code)
+    return _put(
+        fleet, _remember(slot, instance, reason, now, policy, cause=cause, is_final=is_final)
+    )
+
+
+def _cause(instance: Instance, code: int | None) -> FallbackReason | None:
+    """Return what of its card ended a process, if that did."""
+    if not instance.spec.gpu:
+        return None
+    if code == wire.EXIT_NO_DEVICE_MEMORY:
+        return FallbackReason.GPU_MEMORY
+    return instance.farewell.cause if instance.farewell is not None else None
+
+
+def _beaten(fleet: Fleet, beat: Beaten, now: float) -> Fleet:
+    instance = fleet.find(beat.instance)
+    if instance is None:
+        return fleet
+    devices = fleet.devices
+    gpu_bytes = instance.gpu_memory_bytes
+    if instance.spec.gpu and beat.gpu_memory_bytes:
+        gpu_bytes = max(gpu_bytes, beat.gpu_memory_bytes + CONTEXT_BYTES)
+    if instance.state is State.RUNNING:
+        used = gpu_bytes if instance.spec.gpu else beat.memory_bytes
+        devices = learn(devices, instance.spec, used)
+    alive = replace(
+        instance,
+        beat_at=now,
+        in_flight=beat.in_flight,
+        batch_started_at=beat.batch_started_at,
+        unhealthy=beat.unhealthy,
+        memory_bytes=beat.memory_bytes,
+        gpu_memory_bytes=gpu_bytes,
+    )
+    return _change(replace(fleet, devices=devices), beat.instance, lambda _: alive)
 
 
 def _remember(
-    slot: Slot, instance: Instance, reason: str, now: float, policy: Policy, *, is_final: bool
+    slot: Slot,
+    instance: Instance,
+    reason: str,
+    now: float,
+    policy: Policy,
+    *,
+    cause: FallbackReason | None,
+    is_final: bool,
 ) -> Slot:
     known = slot.failure_of(instance.spec)
     if known is None and slot.failure is not None and instance.spawned_at < slot.failed_at[-1]:
@@ -181,7 +230,7 @@ def _remember(
             slot.version, attempt, base_s=policy.backoff_base_s, cap_s=policy.backoff_cap_s
         )
         retry_at = now + wait_s
-    failure = Failure(instance.spec, reason, attempt, retry_at)
+    failure = Failure(instance.spec, reason, attempt, retry_at, cause)
     return replace(slot, failure=failure, failed_at=recent)
 
 
@@ -221,7 +270,7 @@ def _shift(fleet: Fleet, by_s: float) -> Fleet:
         )
         for name, slot in fleet.slots.items()
     }
-    return replace(fleet, slots=MappingProxyType(slots))
+    return replace(fleet, slots=MappingProxyType(slots), devices=postpone(fleet.devices, by_s))
 
 
 def _change(fleet: Fleet, instance_id: str, change: Callable[[Instance], Instance]) -> Fleet:

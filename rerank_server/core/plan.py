@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
+from rerank_server.core.placed import placed
 from rerank_server.core.reconcile import is_settled, runs, serving_or_coming
 from rerank_server.core.types import Fleet, Slot, State
 from rerank_server.core.wanted import Wanted
@@ -34,6 +35,7 @@ class Verdict:
 
 def plan(new: Wanted, fleet: Fleet) -> Plan:
     """Return what has to happen to the processes of this fleet to become `new`."""
+    new = placed(new, fleet)
     enabled = [name for name, version in new.versions.items() if version.enabled]
     started: list[str] = []
     kept: list[str] = []

@@ -16,7 +16,9 @@ from rerank_server.core.routing import (
 )
 from rerank_server.core.stats import VersionStats
 from rerank_server.core.types import Fleet, Instance, Slot, State
-from rerank_server.core.wanted import Wanted, WantedVersion, WorkerSpec
+from rerank_server.core.wanted import Degraded, Wanted, WantedVersion, WorkerSpec
+
+_NO_MOVES: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ def routes(
             targets=_targets(wanted, fleet.slot(name), socket_dir),
             absent=absent(version, fleet.slot(name)),
             fallback=fallback_chain(name, own, default, wanted.last_resort),
+            degraded=why.reason if (why := degraded(version, fleet.slot(name))) else None,
         )
         for name, version in wanted.versions.items()
     }
@@ -81,11 +84,21 @@ def absent(version: WantedVersion, slot: Slot) -> FallbackReason | None:
     if not version.enabled:
         return FallbackReason.DISABLED
     if version.problem is not None:
-        return FallbackReason.FAILED
+        return version.lack or FallbackReason.FAILED
     failure = slot.failure_of(*version.specs)
     if failure is None:
         return FallbackReason.STARTING
+    if failure.cause is not None:
+        return failure.cause
     return FallbackReason.FAILED if failure.retry_at is None else FallbackReason.BACKOFF
+
+
+def degraded(version: WantedVersion, slot: Slot) -> Degraded | None:
+    """Return why the version answers from the CPU against its wish; None while it does not."""
+    running = [i.spec for i in slot.instances if i.state is State.RUNNING]
+    placed = {spec.replica for spec in running if spec.gpu and spec in version.specs}
+    on_cpu = any(not spec.gpu and spec.replica not in placed for spec in running)
+    return version.degraded if on_cpu else None
 
 
 def _targets(wanted: Wanted, slot: Slot, socket_dir: str) -> tuple[Target, ...]:
@@ -119,8 +132,10 @@ def version_state(
     now: float,
     *,
     is_default: bool,
+    moves: Mapping[str, int] = _NO_MOVES,
 ) -> dict[str, object]:
-    """Return one version's entry of state.json."""
+    """Return one version's entry of state.json; `moves` to the CPU are by reason, ever."""
+    why = degraded(version, slot)
     shown = _shown(version, slot)
     state, reason = _state_of(version, slot, shown)
     failure = slot.failure_of(*version.specs)
@@ -136,7 +151,9 @@ def version_state(
         "description": version.description,
         "source": version.source,
         "device": spec.device if spec is not None else None,
-        "degraded": None,
+        "degraded": why.text if why is not None else None,
+        "degraded_reason": why.reason if why is not None else None,
+        "moves": dict(moves),
         "restarts": slot.restarts,
         "attempt": failure.attempt if failure is not None else 0,
         "retry_in_s": max(0.0, retry_at - now) if retry_at is not None else None,
@@ -214,7 +231,8 @@ def _state_of(version: WantedVersion, slot: Slot, shown: Instance | None) -> tup
     if shown is not None and shown.state in (State.RUNNING, State.STARTING):
         return shown.state, reason
     if reason is not None and (shown is None or shown.doom is not None):
-        waits = failure is not None and failure.retry_at is not None
+        is_tried = version.problem is None and failure is not None
+        waits = is_tried and failure is not None and failure.retry_at is not None
         return ("BACKOFF" if waits else "FAILED"), reason
     if shown is not None:
         return shown.state, shown.doom

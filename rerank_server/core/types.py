@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
+from rerank_server.core.devices import Devices, GpusSeen, WasMoved
+from rerank_server.core.routing import FallbackReason
 from rerank_server.core.wanted import WorkerSpec
 
 
@@ -32,7 +34,12 @@ class Instance:
     pid: int | None = None
     batch_started_at: float | None = None
     in_flight: int = 0
+    memory_bytes: int = 0
+    gpu_memory_bytes: int = 0
+    """Most it has taken of its card, as far as known."""
     info: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    unhealthy: str | None = None
+    """Why its model is given up on, by its own word."""
     doom: str | None = None
     """Why it is being killed, when it failed; None for an orderly end."""
     farewell: Farewell | None = None
@@ -48,6 +55,8 @@ class Farewell:
 
     reason: str
     would_fail_again: bool
+    cause: FallbackReason | None = None
+    """`gpu_memory` or `gpu_error`, where its card was to blame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +68,8 @@ class Failure:
     attempt: int
     retry_at: float | None
     """None: FAILED, only a reset or another spec tries again."""
+    cause: FallbackReason | None = None
+    """`gpu_memory` or `gpu_error`, where its card was to blame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +99,7 @@ class Fleet:
 
     slots: Mapping[str, Slot] = field(default_factory=lambda: MappingProxyType({}))
     default: str | None = None
+    devices: Devices = field(default_factory=Devices)
 
     def slot(self, version: str) -> Slot:
         """Return the version's slot, an empty one when there is none yet."""
@@ -136,6 +148,10 @@ class Beaten:
     instance: str
     in_flight: int
     batch_started_at: float | None
+    unhealthy: str | None = None
+    """Why the model is given up on: it failed on many requests in a row."""
+    memory_bytes: int = 0
+    gpu_memory_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +195,7 @@ class CameLate:
 
 
 WorkerEvent = Spawned | SpawnFailed | BecameReady | Beaten | Drained | SaidFarewell | Exited
-Event = WorkerEvent | WasReset | CameLate
+Event = WorkerEvent | WasReset | CameLate | GpusSeen | WasMoved
 
 
 # --- actions: what to do (imperatives) --------------------------------------------------------

@@ -10,6 +10,9 @@ from typing import Literal
 from rerank_server.core.limits import VersionLimits
 from rerank_server.core.routing import FallbackReason
 
+MB = 1 << 20
+"""As nvidia-smi counts them."""
+
 Replace = Literal["auto", "overlap", "stop_first"]
 
 
@@ -87,6 +90,8 @@ class WantedVersion:
     """How it runs on the CPU; None while disabled, or while its files cannot be run."""
     problem: str | None = None
     """Why it, or one of its replicas, cannot be started at all, in one sentence."""
+    lack: FallbackReason | None = None
+    """`gpu_memory` or `gpu_error`, where `problem` is for want of a card."""
     replace: Replace = "auto"
     start_timeout_s: float = 300.0
     max_batch_s: float = 120.0
@@ -131,6 +136,27 @@ NOTHING = Wanted(generation=0, default="", last_resort=None)
 
 
 @dataclass(frozen=True, slots=True)
+class GpuPolicy:
+    """When a version leaves a card for the CPU, and when it comes back."""
+
+    pressure_after_s: float = 3.0
+    """Free memory is under a version's threshold for so long before it moves."""
+    recover_after_s: float = 60.0
+    """There is room for it, and to spare, for so long before it moves back; grows by doubling."""
+    recover_cap_s: float = 3600.0
+    recover_margin_bytes: int = 512 * MB
+    """What "to spare" means, beyond its threshold."""
+    cool_down_s: float = 10.0
+    """Between two moves of one card."""
+    stale_s: float = 5.0
+    """A look at the cards older than this decides nothing."""
+    sight_timeout_s: float = 10.0
+    """A driver that says nothing for so long is given up: what waits for it goes to the CPU."""
+    release_timeout_s: float = 5.0
+    """The driver returns the memory of a process that is gone within 0.5 to 1.5 s, as a rule."""
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """Deadlines and limits of supervision, in seconds."""
 
@@ -146,3 +172,4 @@ class Policy:
     """RUNNING this long forgets earlier failures."""
     start_slots: int = 1
     """Most workers STARTING on the CPU at once."""
+    gpu: GpuPolicy = GpuPolicy()
