@@ -282,13 +282,14 @@ def test_documents_cut_by_the_model_are_told_or_refused_as_asked(gateway: Gatewa
     refusals = [
         gateway.post("/rerank", TEI | {"truncate": False}),
         gateway.post("/rerank", TEI | {"truncation_direction": "Left"}),
+        gateway.post("/rerank", SUPERSET | {"truncation_side": "left"}),
         gateway.post("/rerank", VOYAGE | {"truncation": False}),
         gateway.post("/rerank", NIM | {"truncate": "NONE"}),
     ]
 
     assert "cut" in told["meta"]["warnings"][0]
     assert cut.status_code == 200
-    assert [refusal.status_code for refusal in refusals] == [422, 422, 400, 400]
+    assert [refusal.status_code for refusal in refusals] == [422, 422, 400, 400, 400]
 
 
 def _by_query(behaviour: dict[str, float]) -> Behaviour:

@@ -41,6 +41,8 @@ class Superset(ObjectErrors):
             top_n=_top(body),
             return_docs=return_docs,
             raw_scores=wants_raw(body),
+            # Models here keep a text's beginning; one that must keep its end may not be cut.
+            may_truncate=fields.name(body, "truncation_side") != "left",
         )
 
     def render(self, request: ScoreRequest, result: ScoreResult) -> bytes:
