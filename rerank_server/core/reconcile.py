@@ -109,7 +109,9 @@ def _due(instance: Instance, wanted: Wanted, policy: Policy) -> tuple[float, Kil
 
 
 def _hang(instance: Instance, version: WantedVersion | None, policy: Policy) -> tuple[float, str]:
-    """Return when it counts as hung unless it gives a sign of life, and how that is said."""
+    """Return when it is given up on unless it gives a sign of life, and how that is said."""
+    if instance.unhealthy is not None:
+        return instance.beat_at, f"unhealthy: {instance.unhealthy}"
     beat = instance.beat_at + policy.beat_timeout_s
     lost = f"hung: no sign of life for {policy.beat_timeout_s:g} s"
     if instance.batch_started_at is None:

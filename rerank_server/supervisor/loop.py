@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections import deque
 from dataclasses import replace
@@ -40,7 +41,9 @@ from rerank_server.supervisor.journal import Journal, changes
 from rerank_server.supervisor.listeners import Listeners
 from rerank_server.supervisor.publisher import Picture, Publisher
 from rerank_server.supervisor.reloads import Reloads
+from rerank_server.supervisor.rotation import Rotation
 from rerank_server.supervisor.site import Site
+from rerank_server.supervisor.strangers import reap_strangers
 from rerank_server.supervisor.workers import Beat, Workers
 
 log = logging.getLogger(__name__)
@@ -71,8 +74,10 @@ class Supervisor:
         self._publisher = publisher
         self._bells = 0
         self._journal = Journal(site.state.events)
+        self._rotation = Rotation(site.state)
         self._workers = Workers(site, self._post, self._on_beat)
-        self._keeper = FrontKeeper(Gateways(site, self._post), listeners, self._journal)
+        self._gateways = Gateways(site, self._post)
+        self._keeper = FrontKeeper(self._gateways, listeners, self._journal)
         self._fleet = Fleet()
         self._stats: dict[str, VersionStats] = {}
         self._usage: dict[str, Usage] = {}
@@ -157,6 +162,8 @@ class Supervisor:
         """Take in all events, decide until nothing is new, publish, then act."""
         before = self._fleet
         self._notice_stall(now)
+        if os.getpid() == 1:  # the init of a container
+            reap_strangers(lambda pid: self._workers.owns(pid) or self._gateways.owns(pid))
         for _ in range(_MAX_ROUNDS):
             self._absorb(now)
             actions, front_actions = self._decide(now)
@@ -167,6 +174,7 @@ class Supervisor:
         else:
             log.error("the fleet does not settle", extra={"fleet": repr(self._fleet)})
         self._record(before)
+        self._rotation.run(now)
         self._publisher.publish(self._picture(), now)
         # Here, where a turn of the loop is done: this feeds the service manager's watchdog.
         self._publisher.notify(self._picture(), time.monotonic())

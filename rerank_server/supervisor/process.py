@@ -11,8 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_TAIL_BYTES = 4096
+_TAIL_BYTES = 16_384
 _TAIL_LINES = 8
+_FATAL = "Fatal Python error"
+"""Begins the stacks that faulthandler writes as a process crashes: the innermost calls first."""
 _DUMP_S = 0.5
 """Time between asking for a stack dump and the KILL."""
 
@@ -29,7 +31,7 @@ def child_environment(
         for name, value in environ.items()
         if name in ALLOWED or name.startswith(ALLOWED_PREFIXES)
     }
-    return {**kept, "PYTHONUNBUFFERED": "1", **dict(own)}
+    return {**kept, **dict(own)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,9 @@ def last_lines(log: Path, start: int) -> str:
     except OSError:
         return ""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return " | ".join(lines[-_TAIL_LINES:])
+    fatal = [n for n, line in enumerate(lines) if line.startswith(_FATAL)]
+    first = fatal[-1] if fatal else max(0, len(lines) - _TAIL_LINES)
+    return " | ".join(lines[first : first + _TAIL_LINES])
 
 
 def describe(code: int, *, is_ours: bool, oom_kills: int, tail: str) -> str:

@@ -71,7 +71,7 @@ class Workers:
         ours, theirs = socket.socketpair()
         with theirs:
             argv = (
-                *(spec.python, "-I", "-m", "rerank_workers"),
+                *(spec.python, "-I", "-u", "-m", "rerank_workers"),
                 *("--control-fd", str(theirs.fileno())),
                 *("--lifeline-fd", str(self._site.lifeline_fd)),
                 *("--parent-pid", str(os.getpid())),
@@ -96,6 +96,10 @@ class Workers:
         self._site.janitor.watch(child.pid)
         channel.send(_configure(instance, spec, self._site))
         self._happened(Spawned(instance, child.pid))
+
+    def owns(self, pid: int) -> bool:
+        """Tell whether this is the pid of a worker whose exit will be handled here."""
+        return any(worker.child.pid == pid for worker in self._workers.values())
 
     def drain(self, instance: str) -> None:
         """Ask it to take nothing new and to say when nothing is in flight."""
@@ -146,13 +150,14 @@ class Workers:
             case wire.READY:
                 self._happened(BecameReady(instance, _texts(message["info"])))
             case wire.BEAT:
-                started = message["batch_started_at"]
+                started, unhealthy = message["batch_started_at"], message["unhealthy"]
                 self._beaten(Beat(instance, version, _counters(message), _usage(message)))
                 self._happened(
                     Beaten(
                         instance,
                         in_flight=_int(message["in_flight"]),
                         batch_started_at=None if started is None else _float(started),
+                        unhealthy=None if unhealthy is None else str(unhealthy),
                     )
                 )
             case wire.DRAINED:

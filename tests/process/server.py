@@ -19,35 +19,52 @@ import yaml
 READY_S = 30.0
 
 CODE = '''
-"""A version made for tests: behaves as its environment variables say."""
-import os, signal, sys, time
+"""A version made for tests: behaves as its environment variables and its documents say."""
+import os, re, signal, subprocess, sys, time
 
 MODE = os.environ.get("TEST_MODE", "")
 SCORE = float(os.environ.get("TEST_SCORE", "0.5"))
+SERVICE_S = float(os.environ.get("TEST_SERVICE_S", "0"))
+FLAG = os.environ.get("TEST_FLAG", "")
+count = 0
 
 if MODE == "fail at import":
     raise ImportError("No module named 'frobnicate'")
+if MODE == "fail without the flag" and not os.path.exists(FLAG):
+    raise RuntimeError("the flag is not there")
 if MODE == "crash at import":
     os.abort()
+if MODE == "exit at import":
+    os._exit(17)
 if MODE == "hang at import":
     time.sleep(3600)
 if MODE == "leak a grandchild":
-    import subprocess
     subprocess.Popen(["sleep", "3600"])
 if MODE == "slow":
     time.sleep(float(os.environ["TEST_SECONDS"]))
-
-SERVICE_S = float(os.environ.get("TEST_SERVICE_S", "0"))
+if MODE == "shout":
+    for number in range(20000):
+        print("noise on stderr, line", number, file=sys.stderr)
 
 def rerank(query, docs):
+    global count
+    count += 1
     time.sleep(SERVICE_S)
+    if MODE == "crash on the twelfth request" and count == 12:
+        os.kill(os.getpid(), signal.SIGSEGV)
     for doc in docs:
         if doc == "please crash":
             os.kill(os.getpid(), signal.SIGSEGV)
         if doc == "please hang":
             time.sleep(3600)
+        if doc == "please hold the GIL":
+            re.match("(a+)+$", "a" * 64 + "b")
         if doc == "please raise":
             raise RuntimeError("asked to raise")
+        if doc == "please say NaN":
+            return [float("nan")] * len(docs)
+        if doc == "please say too little":
+            return []
         if doc.startswith("please wait "):
             time.sleep(float(doc.removeprefix("please wait ")))
     return [max(0.0, SCORE - 0.001 * index) for index, _ in enumerate(docs)]
@@ -175,25 +192,43 @@ class Server:
     ) -> dict[str, Any]:
         """Wait until state.json says so, and return it."""
         assert self.process is not None
+        state: dict[str, Any] = {}
+
+        def has_reached() -> bool:
+            nonlocal state
+            state = self.state()
+            return bool(state and state["server"]["pid"] == self.pid_inside and reached(state))
+
+        self.until(has_reached, what, timeout_s)
+        return state
+
+    def until(self, reached: Callable[[], object], what: str, timeout_s: float = READY_S) -> None:
+        """Wait until something is true, or fail with every log when it ends or time is up."""
+        assert self.process is not None
         deadline = time.monotonic() + timeout_s
         pidfd = os.pidfd_open(self.process.pid)
         try:
-            while True:
-                state = self.state()
-                if state and state["server"]["pid"] == self.process.pid and reached(state):
-                    return state
+            while not reached():
                 left = deadline - time.monotonic()
                 ended = bool(select.select([pidfd], [], [], min(max(left, 0), 0.02))[0])
                 if ended or left <= 0:
                     word = "it ended" if ended else f"{timeout_s:g} s passed"
-                    raise AssertionError(f"{word} before {what}; {self.logs()}\n{state}")
+                    raise AssertionError(f"{word} before {what}; {self.logs()}\n{self.state()}")
         finally:
             os.close(pidfd)
+
+    @property
+    def pid_inside(self) -> int:
+        """The supervisor's pid as it sees itself: 1 in a process id namespace of its own."""
+        assert self.process is not None
+        return 1 if "--pid" in self.wrapper else self.process.pid
 
     def wait_version(self, name: str, state: str, timeout_s: float = READY_S) -> dict[str, Any]:
         """Wait until a version is in that state, and return its entry."""
         found = self.wait(
-            lambda s: version_of(s, name)["state"] == state, f"{name} is {state}", timeout_s
+            lambda s: (name, state) in {(v["name"], v["state"]) for v in s["versions"]},
+            f"{name} is {state}",
+            timeout_s,
         )
         return version_of(found, name)
 
