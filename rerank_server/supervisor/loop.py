@@ -18,6 +18,7 @@ from rerank_server.core.front import (
     FrontSpec,
 )
 from rerank_server.core.lifecycle import apply, forget, issue
+from rerank_server.core.placed import place, placed
 from rerank_server.core.publish import Usage
 from rerank_server.core.reconcile import next_deadline, point_default, reconcile
 from rerank_server.core.shutdown import Shutdown
@@ -34,6 +35,7 @@ from rerank_server.core.types import (
     WasReset,
 )
 from rerank_server.core.wanted import NOTHING, Policy, Wanted
+from rerank_server.supervisor.cards import Cards
 from rerank_server.supervisor.desired import Desired
 from rerank_server.supervisor.front import FrontKeeper
 from rerank_server.supervisor.gateway import Gateways
@@ -78,6 +80,7 @@ class Supervisor:
         self._workers = Workers(site, self._post, self._on_beat)
         self._gateways = Gateways(site, self._post)
         self._keeper = FrontKeeper(self._gateways, listeners, self._journal)
+        self._cards = Cards(site, self._post, self._journal)
         self._fleet = Fleet()
         self._stats: dict[str, VersionStats] = {}
         self._usage: dict[str, Usage] = {}
@@ -92,12 +95,14 @@ class Supervisor:
     async def run(self) -> None:
         """Serve until every worker and the gateway are gone after `stop`."""
         self._journal.note("server started", config=str(self._reloads.config_path))
+        self._fleet = Fleet(devices=self._cards.start())
         self._step()
         try:
             await self._done
         finally:
             if self._timer is not None:
                 self._timer.cancel()
+            self._cards.close(self._fleet, time.monotonic())
             self._journal.note("server stopped")
             self._journal.close()
 
@@ -123,6 +128,7 @@ class Supervisor:
         heard = self._reloads.hear(self._desired, self._fleet, self._listeners)
         for version in heard.resets:
             self._inbox.append(WasReset(version))
+        self._inbox.extend(heard.moves)
         if heard.desired is not None:
             self._desired = heard.desired
             self._journal.note(
@@ -178,7 +184,8 @@ class Supervisor:
         self._publisher.publish(self._picture(), now)
         # Here, where a turn of the loop is done: this feeds the service manager's watchdog.
         self._publisher.notify(self._picture(), time.monotonic())
-        self._reloads.settle(self._wanted(), self._fleet)
+        if self._reloads.settle(self._wanted(), self._fleet):
+            self._actor = "supervisor"  # what happens from here on, nobody asked for
 
     def _notice_stall(self, now: float) -> None:
         late_s = now - self._alive_at - TICK_S
@@ -197,7 +204,10 @@ class Supervisor:
                 self._fleet = apply(self._fleet, event, now, self._policy())
 
     def _decide(self, now: float) -> tuple[list[Action], list[FrontAction]]:
-        wanted, policy = self._wanted(), self._policy()
+        policy = self._policy()
+        if self._shutdown is None:
+            self._fleet = place(self._desired.wanted, self._fleet, now, policy.gpu)
+        wanted = self._wanted()
         if self._shutdown is None:
             fleet = forget(wanted, self._fleet)
             self._fleet = replace(fleet, default=point_default(wanted, fleet))
@@ -224,6 +234,7 @@ class Supervisor:
     def _record(self, before: Fleet) -> None:
         for change in changes(before, self._fleet):
             self._journal.write(self._wanted(), change, self._actor)
+        self._cards.tend(before, self._fleet, self._alive_at)
         self._keeper.close_unused(self._desired.front)
         alive = {i.id for i in self._fleet.instances()}
         for gone in [i for i in self._usage if i not in alive]:
@@ -233,7 +244,7 @@ class Supervisor:
 
     def _picture(self) -> Picture:
         return Picture(
-            desired=self._desired,
+            desired=replace(self._desired, wanted=placed(self._desired.wanted, self._fleet)),
             config_error=self._reloads.error,
             fleet=self._fleet,
             front=self._keeper.front,
@@ -265,7 +276,7 @@ class Supervisor:
         """Return what is wanted: while requests are still answered, nothing changes yet."""
         if self._shutdown is not None and (self._is_hurried() or not self._keeper.front.instances):
             return NOTHING
-        return self._desired.wanted
+        return placed(self._desired.wanted, self._fleet)
 
     def _wanted_front(self) -> FrontSpec | None:
         if self._shutdown is None or time.monotonic() < self._shutdown.gateway_ends_at:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rerank_server.core.by_hand import is_hand, refusal
+from rerank_server.core.devices import WasMoved
+from rerank_server.core.memory import Scene
 from rerank_server.core.plan import Plan, plan, verdict
 from rerank_server.core.routing import nearest
 from rerank_server.core.types import Fleet, State
-from rerank_server.core.wanted import Policy, Wanted
+from rerank_server.core.wanted import MB, GpuPolicy, Policy, Wanted
 from rerank_server.errors import ConfigError, ListenError
 from rerank_server.supervisor.desired import Desired, Overrides, desire
 from rerank_server.supervisor.history import ConfigHistory
@@ -29,6 +33,7 @@ class Heard:
     desired: Desired | None = None
     """The newly accepted config; None when nothing changed or it was refused."""
     resets: tuple[str, ...] = ()
+    moves: tuple[WasMoved, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,7 @@ class Reloads:
             r for r in pending(self._run, generation) if r.verb != "plan" and self._is_new(r)
         ]
         actor = ", ".join(r.actor for r in requests) or "SIGHUP"
-        valid = [r for r in requests if self._check(r, current)]
+        valid = [r for r in requests if self._check(r, current, fleet)]
         epochs = dict(self._epochs)
         for request in valid:
             if request.verb == "restart" and request.version is not None:
@@ -92,21 +97,25 @@ class Reloads:
             actor,
             desired=desired if desired.wanted is not current.wanted else None,
             resets=tuple(resets),
+            moves=tuple(
+                WasMoved(r.version, r.device)
+                for r in valid
+                if r.verb == "move" and r.version is not None and is_hand(r.device)
+            ),
         )
 
-    def settle(self, wanted: Wanted, fleet: Fleet) -> None:
-        """Answer the requests whose config has settled; after routes and state were written.
+    def settle(self, wanted: Wanted, fleet: Fleet) -> bool:
+        """Answer the requests whose config has settled; return whether it has.
 
-        Those that only ask for a plan are answered at once. Called at least once a second.
+        To be called after routes and state were written. Those that only ask for a plan are
+        answered at once.
         """
         for request in pending(self._run, wanted.generation):
             if request.verb == "plan":
                 answer(self._run, self._plan(request, wanted.generation, fleet))
-        if not self._waiters:
-            return
         found = verdict(wanted, fleet)
         if found is None:
-            return
+            return False
         for waiter in self._waiters:
             outcome = Outcome(
                 id=waiter.request.id,
@@ -120,6 +129,7 @@ class Reloads:
             )
             answer(self._run, outcome)
         self._waiters.clear()
+        return True
 
     def policy(self, desired: Desired) -> Policy:
         """Return the deadlines and limits this config and this machine ask for."""
@@ -127,6 +137,12 @@ class Reloads:
         return Policy(
             drain_timeout_s=desired.config.server.drain_timeout_s,
             start_slots=max(1, cores - 1),
+            gpu=GpuPolicy(
+                pressure_after_s=desired.config.server.gpu_pressure_after_s,
+                recover_after_s=desired.config.server.gpu_recover_after_s,
+                recover_margin_bytes=desired.config.server.gpu_recover_margin_mb * MB,
+                cool_down_s=desired.config.server.gpu_cool_down_s,
+            ),
         )
 
     def _plan(self, request: Request, generation: int, fleet: Fleet) -> Outcome:
@@ -151,18 +167,22 @@ class Reloads:
     def _is_new(self, request: Request) -> bool:
         return all(waiter.request.id != request.id for waiter in self._waiters)
 
-    def _check(self, request: Request, current: Desired) -> bool:
+    def _check(self, request: Request, current: Desired, fleet: Fleet) -> bool:
         """Refuse a request that cannot be carried out, whatever the config says."""
         generation = current.wanted.generation
-        if request.verb == "move":
-            self._refuse(request, generation, "this host has no GPU to move a version to or from")
-            return False
         names = list(current.wanted.versions)
         if request.verb != "reload" and request.version not in names:
             near = nearest(request.version or "", names)
             hint = f"; did you mean {near!r}?" if near else f"; there are: {', '.join(names)}"
             self._refuse(request, generation, f"no version {request.version!r} here{hint}")
             return False
+        if request.verb == "move" and request.version is not None:
+            policy = self.policy(current).gpu
+            scene = Scene(current.wanted, fleet, time.monotonic(), policy)
+            why = refusal(scene, request.version, request.device)
+            if why is not None:
+                self._refuse(request, generation, why)
+                return False
         return True
 
     def _refuse(self, request: Request, generation: int, error: str) -> None:
@@ -189,7 +209,9 @@ def _is_same(new: Desired, old: Desired) -> bool:
     wanted = replace(new.wanted, generation=old.wanted.generation)
     return (
         wanted == old.wanted
+        and list(wanted.versions) == list(old.wanted.versions)
         and new.front == old.front
         and new.limits == old.limits
+        and new.access == old.access
         and new.config == old.config
     )
