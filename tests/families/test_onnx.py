@@ -33,14 +33,15 @@ def test_an_outline_names_operators_and_outputs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("quantized", [False, True])
-def test_only_a_graph_without_dynamic_scales_mixes_requests(
-    tmp_path: Path, quantized: bool
-) -> None:
+def test_rows_with_one_scale_for_all_are_run_one_by_one(tmp_path: Path, quantized: bool) -> None:
     tiny.onnx_version(tmp_path, hidden=False, quantized=quantized)
 
     scorer = load(tmp_path)
 
-    assert scorer.mixes_requests is not quantized
+    items = scorer.encode("jet", tiny.GRID)
+    alone = [scorer.score([item])[0] for item in items]
+    np.testing.assert_allclose(scorer.score(items), alone, atol=1e-5, rtol=0)
+    assert scorer.mixes_requests
     assert scorer.info["dtype"] == ("int8, dynamic per tensor" if quantized else "float32")
 
 

@@ -40,7 +40,7 @@ class OnnxOutline:
     outputs: tuple[str, ...]
 
     @property
-    def mixes_requests(self) -> bool:
+    def keeps_rows_apart(self) -> bool:
         """Whether a row's result is the same whichever rows stand beside it."""
         return not self.operators & _BATCH_DEPENDENT
 
@@ -49,7 +49,7 @@ class OnnxOutline:
         """A word for people: what the matrix products are computed in."""
         if not self.operators & _INT8:
             return "float32"
-        return "int8" if self.mixes_requests else "int8, dynamic per tensor"
+        return "int8" if self.keeps_rows_apart else "int8, dynamic per tensor"
 
 
 def read_outline(path: Path) -> OnnxOutline:
