@@ -33,8 +33,8 @@ $(VENV)/.runtime: pyproject.toml etc/constraints.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime
-	@echo "Installing the development tools into $(VENV): about 60 MB to download"
-	@$(PIP) install --quiet --progress-bar off -c etc/constraints.txt $$($(BIN)/python -c \
+	@echo "Installing the development tools into $(VENV): about 200 MB to download"
+	@$(PIP) install --quiet --progress-bar off -c etc/constraints.txt -e '.[onnx,openvino]' $$($(BIN)/python -c \
 	  'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["dev"])')
 	@touch $@
 

@@ -20,11 +20,10 @@ from rerank_workers.engines.torch_timing import time_formats
 from rerank_workers.engines.torch_weights import read_weights
 from rerank_workers.families import cross_encoder
 from rerank_workers.families.cross_encoder import CrossEncoder
+from rerank_workers.optimize import texts
 from rerank_workers.optimize.quality import spearman
 from rerank_workers.scorer import Context
 from tests.families import tiny
-
-TEXTS = Path(__file__).parent / "texts" / "debian.jsonl"  # made by benchmarks/debian_pairs.py
 
 
 @pytest.fixture
@@ -87,8 +86,7 @@ def minilm() -> Path:
 def requests(directory: Path) -> list[list[Row]]:
     """The labelled texts as the rows the model reads, one list a query."""
     scorer = load(directory, None)
-    lines = [json.loads(line) for line in TEXTS.read_text(encoding="utf-8").splitlines()]
-    return [[pair.row for pair in scorer.encode(r["query"], r["docs"])] for r in lines]
+    return [[pair.row for pair in scorer.encode(r.query, r.docs)] for r in texts.own()[:8]]
 
 
 def engine(directory: Path, dtype: torch.dtype) -> TorchEngine:

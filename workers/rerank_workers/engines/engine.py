@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from importlib.util import find_spec
 from typing import Protocol
 
 from rerank_workers.engines.batch import Floats, Row
-from rerank_workers.engines.files import ModelFiles, ModelFilesError
+from rerank_workers.engines.files import IR_NAME, ModelFiles, ModelFilesError
 from rerank_workers.scorer import Context
 
 AUTO = "auto"
 TORCH = "torch"
 ONNX = "onnx"
+OPENVINO = "openvino"
 
 
 class Output(StrEnum):
@@ -60,7 +62,10 @@ def load_engine(
     pad_id: int = 0,
     trust_remote_code: bool = False,
 ) -> Engine:
-    """Load the model; "auto" takes torch where Hugging Face weights lie, else the ONNX graph.
+    """Load the model.
+
+    "auto" takes torch where Hugging Face weights lie, else OpenVINO's graph where that library is
+    installed, else the ONNX graph.
 
     Args:
         context: where the files are and how to run them.
@@ -74,16 +79,41 @@ def load_engine(
         ModelFilesError: no such engine, no file for it to run, or it cannot run the file.
         DeviceMemoryError: the device has no room for the model.
     """
-    if name not in (AUTO, TORCH, ONNX):
-        raise ModelFilesError(f"no engine {name!r}; there are {AUTO}, {TORCH} and {ONNX}")
-    if name == ONNX or (name == AUTO and not files.weights):
+    chosen = _auto(files) if name == AUTO else name
+    if chosen == TORCH:
+        if not files.weights:
+            raise ModelFilesError(f"{files.directory}: no weights for the torch engine")
+        from rerank_workers.engines.torch_engine import load_torch
+
+        return load_torch(context, files, output, pad_id)
+    if chosen == ONNX:
         if files.onnx is None:
             raise ModelFilesError(f"{files.directory}: no model.onnx for the ONNX engine")
         from rerank_workers.engines.onnx_engine import load_onnx
 
         return load_onnx(files.onnx, output, context.threads, pad_id)
-    if not files.weights:
-        raise ModelFilesError(f"{files.directory}: no weights for the torch engine")
-    from rerank_workers.engines.torch_engine import load_torch
+    if chosen == OPENVINO:
+        return _load_openvino(context, files, output, pad_id)
+    raise ModelFilesError(f"no engine {name!r}; there are {AUTO}, {TORCH}, {OPENVINO} and {ONNX}")
 
-    return load_torch(context, files, output, pad_id, trust_remote_code)
+
+def _auto(files: ModelFiles) -> str:
+    if files.weights:
+        return TORCH
+    if files.onnx is None or (files.ir is not None and find_spec("openvino") is not None):
+        return OPENVINO
+    return ONNX
+
+
+def _load_openvino(context: Context, files: ModelFiles, output: Output, pad_id: int) -> Engine:
+    if files.ir is None:
+        raise ModelFilesError(f"{files.directory}: no {IR_NAME} for the OpenVINO engine")
+    if output is not Output.LOGIT:
+        raise ModelFilesError(f"{files.ir}: such a graph gives the logits of a cross-encoder only")
+    if find_spec("openvino") is None:
+        raise ModelFilesError(
+            f"{files.ir}: needs OpenVINO; install it with: pip install 'rerank-server[openvino]'"
+        )
+    from rerank_workers.engines.openvino_engine import load_openvino
+
+    return load_openvino(files.ir, context.threads, context.use_fp16, pad_id)

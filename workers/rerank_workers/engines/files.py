@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _ONNX_NAMES = ("model.onnx", "onnx/model.onnx")
+IR_NAME = "openvino.xml"
+"""The graph `optimize` writes; its weights lie beside it in openvino.bin."""
 _WEIGHT_NAMES = ("model.safetensors", "pytorch_model.bin")  # the safe format first
 
 # These count positions from pad_token_id + 1, so that many of the stated ones are never used.
@@ -44,6 +46,8 @@ class ModelFiles:
     weights: tuple[Path, ...]
     """Safetensors shards, or .bin shards where there is nothing better; may be empty."""
     onnx: Path | None
+    ir: Path | None = None
+    """OpenVINO's graph."""
 
     @property
     def model_type(self) -> str:
@@ -81,11 +85,12 @@ def read_model_files(directory: Path) -> ModelFiles:
         (),
     )
     onnx = next((path for name in _ONNX_NAMES if (path := directory / name).is_file()), None)
-    if not weights and onnx is None:
+    ir = path if (path := directory / IR_NAME).is_file() else None
+    if not weights and onnx is None and ir is None:
         raise ModelFilesError(
             f"{directory}: no model files (model.safetensors, pytorch_model.bin or model.onnx)"
         )
-    return ModelFiles(directory, read_json(directory / "config.json"), weights, onnx)
+    return ModelFiles(directory, read_json(directory / "config.json"), weights, onnx, ir)
 
 
 def read_json(path: Path) -> Mapping[str, object]:

@@ -7,8 +7,8 @@ with one label. This file belongs to the version: change it as you like, then re
 from rerank_workers.families import ByHand, cross_encoder
 from rerank_workers.scorer import Context, Scorer
 
-# "torch" runs model.safetensors or pytorch_model.bin, "onnx" runs model.onnx,
-# "auto" the first of them that lies in the model folder.
+# "torch" runs model.safetensors or pytorch_model.bin, "openvino" runs what `optimize` made,
+# "onnx" runs model.onnx, "auto" the first of them that lies in the model folder.
 ENGINE = "auto"
 
 # Whether code that lies in the model folder (*.py, named by auto_map in its config.json) is run. A

@@ -1,0 +1,131 @@
+"""Runs a cross-encoder's OpenVINO graph on the CPU; torch is never imported here.
+
+Rows are cut, by length, into small rectangles that several streams of threads work on at the same
+time; how many tokens one has shrinks with the request, so that no stream waits for the last.
+Static scales are constants of the graph and dynamic ones belong to one token's row, so that a
+score never depends on what stands beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import openvino as ov
+
+from rerank_workers.engines.batch import Floats, Row, pad
+from rerank_workers.engines.choice import processor
+from rerank_workers.engines.files import ModelFilesError
+from rerank_workers.engines.ir import BFLOAT16, DYNAMIC, variant_of
+from rerank_workers.scorer import DeviceMemoryError
+
+STREAMS = 2
+_MOST_TOKENS = 1024  # of a rectangle, padding counted: beyond, nothing is gained
+_LEAST_TOKENS = 256
+_SHARES = 4
+"""Rectangles for each stream, where there are tokens enough: they end at about the same time."""
+_GROUP = 128  # weights and activations that share a dynamic scale
+
+
+class OpenVinoEngine:
+    """A compiled graph and one request for each of its streams."""
+
+    def __init__(
+        self, model: ov.CompiledModel, streams: int, settings: Mapping[str, str], pad_id: int
+    ) -> None:
+        self._requests = [model.create_infer_request() for _ in range(streams)]
+        self._settings = settings
+        self._pad_id = pad_id
+
+    @property
+    def mixes_requests(self) -> bool:
+        """See `Engine.mixes_requests`."""
+        return True
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """See `Engine.settings`."""
+        return self._settings
+
+    def logits(self, rows: Sequence[Row]) -> Floats:
+        """See `Engine.logits`."""
+        logits = np.empty(len(rows), dtype=np.float32)
+        running: list[list[int]] = [[] for _ in self._requests]
+        try:
+            for turn, part in enumerate(rectangles(rows, len(self._requests))):
+                lane = turn % len(self._requests)
+                self._collect(lane, running, logits)
+                batch = pad([rows[index] for index in part], self._pad_id)
+                self._requests[lane].start_async([batch.ids, batch.mask, batch.types])
+                running[lane] = part
+            for lane in range(len(self._requests)):
+                self._collect(lane, running, logits)
+        except MemoryError as error:
+            raise DeviceMemoryError(f"no memory for a batch of {len(rows)} rows") from error
+        return logits
+
+    def states(self, rows: Sequence[Row]) -> list[Floats]:
+        """Refuse: a graph written by `optimize` has logits only."""
+        raise NotImplementedError("an OpenVINO graph gives logits")
+
+    def _collect(self, lane: int, running: list[list[int]], logits: Floats) -> None:
+        """Wait for what a lane computes, if anything, and put it in its place."""
+        if running[lane]:
+            request = self._requests[lane]
+            request.wait()
+            logits[running[lane]] = request.get_output_tensor(0).data
+            running[lane] = []
+
+
+def rectangles(rows: Sequence[Row], streams: int) -> list[list[int]]:
+    """Cut rows, longest first, into parts of little padding; one long row always fits."""
+    tokens = sum(len(row) for row in rows)
+    budget = min(_MOST_TOKENS, max(_LEAST_TOKENS, tokens // (streams * _SHARES)))
+    parts: list[list[int]] = []
+    for index in sorted(range(len(rows)), key=lambda index: -len(rows[index])):
+        if parts and (len(parts[-1]) + 1) * len(rows[parts[-1][0]]) <= budget:
+            parts[-1].append(index)
+        else:
+            parts.append([index])
+    return parts
+
+
+def load_openvino(path: Path, threads: int, use_fp16: bool, pad_id: int) -> OpenVinoEngine:
+    """Compile a graph for the CPU.
+
+    Raises:
+        ModelFilesError: it is no graph OpenVINO can read, or not one of ours.
+        DeviceMemoryError: the host has no room for it.
+    """
+    core = ov.Core()
+    streams = min(STREAMS, threads)
+    has_half = use_fp16 and processor().has_half
+    try:
+        model = core.read_model(path)
+        variant = variant_of(model, path)
+        options: dict[str, object] = {
+            "INFERENCE_PRECISION_HINT": "bf16" if has_half else "f32",
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": streams,
+            "PERFORMANCE_HINT": "THROUGHPUT",
+        }
+        if variant == DYNAMIC:
+            options["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = _GROUP
+        compiled = core.compile_model(model, "CPU", options)
+    except MemoryError as error:
+        raise DeviceMemoryError(f"{path}: no memory to load it") from error
+    # OpenVINO's errors are RuntimeError, whatever is wrong.
+    except RuntimeError as error:
+        raise ModelFilesError(f"{path}: OpenVINO cannot load it ({error})") from error
+    rest = "bfloat16" if has_half else "float32"
+    settings = {
+        "engine": f"openvino {ov.__version__.partition('-')[0]}",
+        "dtype": rest if variant == BFLOAT16 else f"{variant}, {rest} beside",
+        "device": "cpu",
+        "threads": str(threads),
+        "streams": str(streams),
+        "model_files": f"{path.parent.name}/{path.name}",
+    }
+    return OpenVinoEngine(compiled, streams, MappingProxyType(settings), pad_id)
