@@ -5,13 +5,20 @@ from __future__ import annotations
 import os.path
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rerank_server import config_rules, config_wording, yaml_text
 from rerank_server.errors import ConfigError
-from rerank_server.names import DEVICE, NONE, VERSION_NAME, default_endpoint, is_version_name
+from rerank_server.names import (
+    DEVICE,
+    NONE,
+    ORIGIN,
+    VERSION_NAME,
+    default_endpoint,
+    is_version_name,
+)
 from rerank_server.yaml_text import Key, Problem
 
 __all__ = [
@@ -31,6 +38,7 @@ Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Device = Annotated[str, Field(pattern=DEVICE)]
 BatchSize = Annotated[int, Field(ge=1, le=4096)]
 MaxLength = Annotated[int, Field(ge=8, le=131_072)]
+ProtectedPage = Literal["/versions", "/metrics", "/docs", "/openapi.json"]
 BodyBytes = Annotated[int, Field(ge=1, le=134_217_728)]
 InFlightBytes = Annotated[int, Field(ge=1, le=1 << 40)]
 MaxBatchTokens = Annotated[int, Field(ge=8, le=16_777_216)]
@@ -113,6 +121,10 @@ class ServerConfig(_Section):
     max_queued_pairs: Positive = 200_000
     max_head_bytes: Annotated[int, Field(ge=256, le=16_777_216)] = 65_536
     max_connections: Positive = 10_000
+    api_keys_file: Annotated[str, Field(min_length=1)] | None = None
+    protect: list[ProtectedPage] = Field(default_factory=lambda: [*get_args(ProtectedPage)])
+    cors_origins: list[Annotated[str, Field(pattern=ORIGIN)]] = Field(default_factory=list)
+    access_log: bool = True
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

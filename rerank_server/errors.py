@@ -100,6 +100,13 @@ class UnauthorizedError(RerankServerError):
     code = "unauthorized"
 
 
+class ForbiddenError(RerankServerError):
+    """The API key may not do this."""
+
+    status = 403
+    code = "forbidden"
+
+
 class NotFoundError(RerankServerError):
     """Nothing is served at this path."""
 

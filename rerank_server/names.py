@@ -15,6 +15,9 @@ DEVICE = r"^(auto|cpu|cuda(:[0-9]{1,3})?)$"
 NONE = "none"
 """The word that switches a fallback off; no version can have this name."""
 
+ORIGIN = r"^(\*|https?://[A-Za-z0-9.\[\]:_-]+)$"
+"""A page's origin as browsers send it: no path, no slash at the end."""
+
 ENDPOINT = r"^(/[A-Za-z0-9._~-]+)+$"
 ENDPOINT_LENGTH = 128
 

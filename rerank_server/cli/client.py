@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from rerank_server.cli import places
@@ -13,6 +14,10 @@ from rerank_server.supervisor.rundir import RunDir
 
 if TYPE_CHECKING:
     import httpx
+
+
+KEY_VARIABLE = "RERANK_SERVER_API_KEY"
+"""The key this client sends, where the server asks for one."""
 
 
 def serving(run: RunDir) -> Snapshot:
@@ -33,7 +38,11 @@ def client(snapshot: Snapshot, timeout_s: float) -> httpx.Client:
     import httpx
 
     # No proxy of the environment may come between: the server is on this machine.
-    return httpx.Client(base_url=snapshot.url, timeout=timeout_s, trust_env=False)
+    key = os.environ.get(KEY_VARIABLE)
+    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+    return httpx.Client(
+        base_url=snapshot.url, timeout=timeout_s, trust_env=False, headers=headers
+    )
 
 
 def find(snapshot: Snapshot, name: str) -> VersionView:

@@ -28,6 +28,7 @@ class FrontSpec:
     processes: int
     log_format: str
     log_level: str
+    access_log: bool = True
 
 
 @dataclass(frozen=True, slots=True)

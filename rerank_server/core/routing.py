@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from rerank_server.core.access import Access, access_from, access_json
 from rerank_server.core.limits import Limits, VersionLimits
 from rerank_server.names import NONE
 
@@ -67,6 +68,7 @@ class RoutesTable:
     versions: Mapping[str, VersionRoute]
     """Every configured version, in config order."""
     limits: Limits
+    access: Access = field(default_factory=Access)
     is_stopping: bool = False
     """The server shuts down: requests are still answered, but `/ready` says no."""
 
@@ -179,6 +181,7 @@ def to_json(table: RoutesTable) -> dict[str, object]:
         "last_resort": table.last_resort,
         "stopping": table.is_stopping,
         "limits": asdict(table.limits),
+        "access": access_json(table.access),
         "versions": {
             route.name: {
                 "endpoint": route.endpoint,
@@ -201,11 +204,13 @@ def from_json(obj: Mapping[str, object]) -> RoutesTable:
     Raises:
         KeyError, TypeError, ValueError: the object is not one that `to_json` made.
     """
-    limits = obj["limits"]
+    limits, access = obj["limits"], obj["access"]
     gateway = obj["gateway"]
     versions = obj["versions"]
     if not (isinstance(limits, dict) and isinstance(gateway, dict) and isinstance(versions, dict)):
         raise TypeError("routes.json: limits, gateway and versions must be objects")
+    if not isinstance(access, dict):
+        raise TypeError("routes.json: access must be an object")
     last_resort = obj["last_resort"]
     return RoutesTable(
         generation=int(str(obj["generation"])),
@@ -214,6 +219,7 @@ def from_json(obj: Mapping[str, object]) -> RoutesTable:
         last_resort=None if last_resort is None else str(last_resort),
         versions={str(name): _route(str(name), route) for name, route in versions.items()},
         limits=Limits(**limits),
+        access=access_from(access),
         is_stopping=bool(obj["stopping"]),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
@@ -11,8 +11,10 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
+from rerank_server.gateway import access_log
 from rerank_server.gateway.cards import Cards
 from rerank_server.gateway.dispatch import Dispatch
+from rerank_server.gateway.exchange import Exchange
 from rerank_server.gateway.frame import Frame
 from rerank_server.gateway.health import Health
 from rerank_server.gateway.metrics import Metrics
@@ -33,6 +35,8 @@ class Parts:
     walker: Walker
     generation: int
     """Of this gateway; once the routes table has a newer one, clients are sent over to it."""
+    log_access: bool = True
+    """Whether each request is logged."""
 
 
 def build(parts: Parts, middleware: Sequence[Middleware] = ()) -> Starlette:
@@ -45,7 +49,7 @@ def build(parts: Parts, middleware: Sequence[Middleware] = ()) -> Starlette:
                 Frame,
                 routes=parts.routes,
                 generation=parts.generation,
-                done=parts.metrics.count,
+                done=_observers(parts),
             ),
             *middleware,
         ],
@@ -54,6 +58,18 @@ def build(parts: Parts, middleware: Sequence[Middleware] = ()) -> Starlette:
     scoring = Scoring(parts.walker, parts.metrics, parts.routes)
     app.router.default = Health(Dispatch(scoring, Cards(parts.state)), parts.walker)
     return app
+
+
+def _observers(parts: Parts) -> Callable[[Exchange], None]:
+    """Return what is to be called with each finished exchange."""
+    if not parts.log_access:
+        return parts.metrics.count
+
+    def observe(exchange: Exchange) -> None:
+        parts.metrics.count(exchange)
+        access_log.write(exchange)
+
+    return observe
 
 
 async def _leave_to_frame(request: Request, error: Exception) -> Response:

@@ -9,14 +9,13 @@ from collections.abc import Mapping
 import orjson
 from starlette.types import Receive
 
-from rerank_server.core.limits import Limits
 from rerank_server.errors import (
     BadRequestError,
     RequestTimeoutError,
-    TooLargeError,
     UnsupportedMediaTypeError,
 )
 from rerank_server.gateway.exchange import Exchange
+from rerank_server.gateway.gate import Hold
 
 _MEDIA_TYPES = frozenset(
     ("application/json", "text/json", "text/plain", "application/x-www-form-urlencoded")
@@ -50,39 +49,34 @@ def check_media_type(exchange: Exchange) -> None:
         raise UnsupportedMediaTypeError("send the body uncompressed")
 
 
-async def receive_body(receive: Receive, exchange: Exchange, limits: Limits) -> bytes:
+async def receive_body(receive: Receive, exchange: Exchange, hold: Hold) -> bytes:
     """Return the whole body.
 
     Raises:
         TooLargeError: it is, or says it is, longer than the limit.
+        OverloadedError: there is no room for it now.
         RequestTimeoutError: it did not arrive in time.
         ClientGoneError: the client hung up.
     """
-    limit = limits.max_body_bytes
     declared = exchange.headers.get(b"content-length", b"0")
-    if declared.isdigit() and int(declared) > limit:
-        raise _too_large(limit)
+    hold.expect(int(declared) if declared.isdigit() else 0)
+    timeout_s = hold.limits.body_timeout_s
     try:
-        async with asyncio.timeout(limits.body_timeout_s):
-            return await _receive(receive, exchange, limit)
+        async with asyncio.timeout(timeout_s):
+            return await _receive(receive, exchange, hold)
     except TimeoutError:
-        raise RequestTimeoutError(
-            f"the body did not arrive within {limits.body_timeout_s:g} s"
-        ) from None
+        raise RequestTimeoutError(f"the body did not arrive within {timeout_s:g} s") from None
 
 
-async def _receive(receive: Receive, exchange: Exchange, limit: int) -> bytes:
+async def _receive(receive: Receive, exchange: Exchange, hold: Hold) -> bytes:
     parts: list[bytes] = []
-    length = 0
     while not exchange.body_is_read:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientGoneError
         exchange.body_is_read = not message.get("more_body", False)
         part = message.get("body", b"")
-        length += len(part)
-        if length > limit:
-            raise _too_large(limit)
+        hold.add(len(part))
         parts.append(part)
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
@@ -104,10 +98,6 @@ def parse_object(body: bytes) -> Mapping[str, object]:
     if not isinstance(parsed, dict):
         raise BadRequestError("the body must be a JSON object")
     return parsed
-
-
-def _too_large(limit: int) -> TooLargeError:
-    return TooLargeError(f"the body is larger than the {limit} bytes this server takes")
 
 
 def _diagnose(body: bytes, place: str) -> BadRequestError:

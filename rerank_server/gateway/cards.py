@@ -42,7 +42,7 @@ class Cards:
         more: Headers = []
         match place.page:
             case Page.AUTH:
-                body: Mapping[str, object] = {"auth": False}
+                body: Mapping[str, object] = {"auth": bool(view.table.access.keys)}
             case Page.INFO:
                 body, more = self._info(
                     view.table, place.version, exchange.header(b"x-rerank-version")

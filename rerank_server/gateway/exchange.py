@@ -10,9 +10,10 @@ from typing import cast
 
 from starlette.types import Scope
 
-from rerank_server.gateway.dialect import Dialect, Fallback
+from rerank_server.gateway.dialect import Dialect, Fallback, Scores
 from rerank_server.gateway.native import NATIVE
 from rerank_server.gateway.table import View
+from rerank_server.gateway.trace import Trace
 
 _SCOPE_KEY = "rerank_server.exchange"
 _MAX_ID_LENGTH = 128
@@ -38,6 +39,12 @@ class Exchange:
     duration_s: float = 0.0
     """Until the answer began, or the client hung up."""
     fallback: Fallback | None = None
+    pairs: int = 0
+    """Documents to be scored."""
+    scores: Scores | None = None
+    """What the worker made of it; None while there is nothing, or an error."""
+    trace: Trace | None = None
+    """Of the client's trace, if it sent one."""
     body_is_read: bool = False
     """Whether the whole body was received."""
 

@@ -11,11 +11,18 @@ from collections.abc import Callable
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rerank_server.errors import MethodNotAllowedError, NotFoundError, RerankServerError
+from rerank_server.errors import (
+    MethodNotAllowedError,
+    NotFoundError,
+    RerankServerError,
+    UnauthorizedError,
+)
+from rerank_server.gateway import cors, keys
 from rerank_server.gateway.answers import Headers, send_error
 from rerank_server.gateway.body import ClientGoneError
 from rerank_server.gateway.exchange import Exchange, RequestIds, attach
 from rerank_server.gateway.table import Routes
+from rerank_server.gateway.trace import trace_of
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +56,7 @@ class Frame:
             started=time.monotonic(),
             headers=headers,
             view=self._routes.current(),
+            trace=trace_of(headers),
         )
         attach(scope, exchange)
 
@@ -70,7 +78,8 @@ class Frame:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, exchange: Exchange) -> None:
         try:
-            await self._app(scope, receive, send)
+            if not await self._is_turned_away(scope, send, exchange):
+                await self._app(scope, receive, send)
         except ClientGoneError:
             return
         except Exception as error:
@@ -80,8 +89,28 @@ class Frame:
             translated, more = _translate(error, exchange)
             await send_error(receive, send, exchange, translated, more)
 
+    async def _is_turned_away(self, scope: Scope, send: Send, exchange: Exchange) -> bool:
+        """Answer a browser that only asks whether it may ask; check all others' keys.
+
+        Raises:
+            UnauthorizedError, ForbiddenError: the request's key does not let it in.
+        """
+        if exchange.view is None:
+            return False
+        access, method = exchange.view.table.access, scope["method"]
+        allowed = cors.preflight(access, method, exchange.headers)
+        if allowed is not None:
+            await send({"type": "http.response.start", "status": 204, "headers": allowed})
+            await send({"type": "http.response.body", "body": b""})
+            return True
+        if access.keys:
+            keys.check(access, method, scope["path"], scope["query_string"], exchange.headers)
+        return False
+
     def _headers(self, exchange: Exchange) -> Headers:
         added = [(b"x-request-id", exchange.request_id.encode("ascii"))]
+        if exchange.view is not None:
+            added += cors.headers_for(exchange.view.table.access, exchange.headers)
         view = self._routes.current()  # not the exchange's: it may have taken a while
         if view is not None and view.table.gateway_generation > self._generation:
             # A newer gateway listens on the same socket: send the clients over to it.
@@ -92,6 +121,8 @@ class Frame:
 def _translate(error: Exception, exchange: Exchange) -> tuple[RerankServerError, Headers]:
     """Return the error to answer with, and headers that belong to it."""
     match error:
+        case UnauthorizedError():
+            return error, [(b"www-authenticate", b"Bearer")]
         case RerankServerError():
             return error, []
         case HTTPException(status_code=405):

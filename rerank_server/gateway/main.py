@@ -15,7 +15,8 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 
-from rerank_server.gateway import lifeline, logs
+from rerank_server import logs
+from rerank_server.gateway import lifeline
 from rerank_server.gateway.options import Options, parse
 from rerank_server.gateway.server import GatewayWorker
 
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 
 _HANG_S = 30  # a process whose event loop stands still for so long is replaced
 _BACKLOG = 2048
+_NOISY = ("gunicorn.error", "uvicorn.error")
+"""They tell each step of their boot; what matters is logged here."""
 _OTHERS = ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "WATCHDOG_USEC")
 """What systemd tells the supervisor; gunicorn would believe that it is meant."""
 
@@ -35,6 +38,8 @@ def main() -> NoReturn:
     for name in _OTHERS:
         os.environ.pop(name, None)
     logs.configure(options.log_format, options.log_level)
+    for name in _NOISY:
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.root.level))
     _raise_descriptor_limit()
     (options.run_dir / "gateway").mkdir(mode=0o700, exist_ok=True)
     application = GatewayApplication(options)

@@ -112,6 +112,14 @@ class Metrics:
             {},
             "Score requests that the gateway is working on",
         )
+        self._held = self._files.series(
+            "gauge_livesum",
+            "reranker_gateway_in_flight_bytes",
+            "reranker_gateway_in_flight_bytes",
+            {},
+            "Bodies of the requests that the gateway receives or works on",
+        )
+        self._held.set(0.0)
         self._in_flight.set(0.0)  # of whoever had the slot before, nothing is in flight
 
     def began(self) -> None:
@@ -121,6 +129,10 @@ class Metrics:
     def ended(self) -> None:
         """Count a score request out."""
         self._in_flight.add(-1.0)
+
+    def holds(self, body_bytes: int) -> None:
+        """Note how many bytes of bodies are in flight."""
+        self._held.set(body_bytes)
 
     def count(self, exchange: Exchange) -> None:
         """Count a finished exchange, if it was a score request."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
 _LINGER_S = 1.0  # how long a refused sender may take to read its answer before the reset
+_FEW_BYTES = 1 << 16  # unsent bytes that are not worth adding up over all connections
 _CONNECTION_WORDS = (b"close", b"keep-alive")
 
 
@@ -153,7 +154,9 @@ class GatewayProtocol(HttpToolsProtocol):
         if self._reading is _Reading.BODY and self.cycle.response_complete:
             self.transport.close()
         unsent = self.transport.get_write_buffer_size()
-        if unsent:
+        if unsent > _FEW_BYTES and self._unread_bytes() > self._limits.max_in_flight_bytes:
+            self.transport.abort()  # clients that do not read hold as much as may be held
+        elif unsent:
             self._set_timer(self._limits.keep_alive_s, self._on_flush_timeout, unsent)
 
     # --- own --------------------------------------------------------------------------------
@@ -206,6 +209,11 @@ class GatewayProtocol(HttpToolsProtocol):
         self.transport.write(_raw(error))
         self.transport.write_eof()
         self._set_timer(_LINGER_S, self.transport.abort)
+
+    def _unread_bytes(self) -> int:
+        """Return how much of this process's answers waits for clients to read it."""
+        others = (c.transport for c in self.connections if isinstance(c, GatewayProtocol))
+        return sum(transport.get_write_buffer_size() for transport in others)
 
     def _on_head_timeout(self) -> None:
         self._timer = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import orjson
 from starlette.types import Receive, Send
@@ -12,13 +13,16 @@ from rerank_server.core.routing import Choice, FallbackReason, choose
 from rerank_server.errors import BadRequestError
 from rerank_server.gateway.answers import Headers, send_json
 from rerank_server.gateway.body import check_media_type, parse_object, receive_body
+from rerank_server.gateway.deadline import HEADER, timeout_s
 from rerank_server.gateway.dialect import Fallback, ScoreRequest, ScoreResult, Scores
 from rerank_server.gateway.dialects.choice import pick
 from rerank_server.gateway.exchange import Exchange
+from rerank_server.gateway.gate import Gate, Hold
 from rerank_server.gateway.metrics import UNKNOWN, Metrics
 from rerank_server.gateway.queries import Part, join, split
 from rerank_server.gateway.replies import scores_of
 from rerank_server.gateway.table import Routes, View
+from rerank_server.gateway.trace import server_timing
 from rerank_server.gateway.upstream import Errand
 from rerank_server.gateway.walk import Journey, Walker
 
@@ -29,6 +33,7 @@ class Scoring:
     """What scores, at whatever path it was asked."""
 
     def __init__(self, walker: Walker, metrics: Metrics, routes: Routes) -> None:
+        self._gate = Gate(metrics.holds)
         self._walker = walker
         self._routes = routes
         self._metrics = metrics
@@ -49,7 +54,11 @@ class Scoring:
         """
         self._metrics.began()
         try:
-            await self._score(view, path_version, exchange, receive, send)
+            with self._gate.open(view.table, path_version) as hold:
+                check_media_type(exchange)
+                body = await receive_body(receive, exchange, hold)
+                answer, more = await self._score(view, path_version, exchange, body, hold)
+                await send_json(send, answer, more)
         finally:
             self._metrics.ended()
 
@@ -58,14 +67,13 @@ class Scoring:
         view: View,
         path_version: str | None,
         exchange: Exchange,
-        receive: Receive,
-        send: Send,
-    ) -> None:
-        limits = view.table.limits
-        check_media_type(exchange)
-        body = parse_object(await receive_body(receive, exchange, limits))
-        exchange.dialect = pick(body, exchange.dialect)
-        request = exchange.dialect.parse(body, max_docs=limits.max_docs)
+        body: bytes,
+        hold: Hold,
+    ) -> tuple[bytes, Headers]:
+        """Return the answer's body and its headers."""
+        parsed = parse_object(body)
+        exchange.dialect = pick(parsed, exchange.dialect)
+        request = exchange.dialect.parse(parsed, max_docs=hold.limits.max_docs)
         choice = choose(
             view.table,
             path_version=path_version,
@@ -73,16 +81,26 @@ class Scoring:
             model=request.model,
         )
         exchange.version = choice.version or UNKNOWN
+        exchange.pairs = len(request.docs)
+        limits = hold.enter(choice.version, request.queries or (request.query,), request.docs)
+        most_s = timeout_s(exchange.header(HEADER), limits.request_timeout_s)
+        errand = Errand(
+            payload=b"",
+            request_id=exchange.request_id,
+            deadline=exchange.started + most_s,
+            max_queued_pairs=limits.max_queued_pairs,
+            trace=exchange.trace,
+        )
         is_strict = exchange.header(b"x-rerank-strict") in _YES
         journey = Journey(view.table, choice, is_strict, self._routes)
-        result = await self._result(journey, request, exchange)
-        exchange.version = result.version
+        result = await self._result(journey, request, errand, exchange)
+        exchange.version, exchange.scores = result.version, result.scores
         exchange.fallback = _counted(choice, result)
         answer = exchange.dialect.render(request, result)
-        await send_json(send, answer, headers(result.version, result.fallback))
+        return answer, [*headers(result.version, result.fallback), server_timing(result)]
 
     async def _result(
-        self, journey: Journey, request: ScoreRequest, exchange: Exchange
+        self, journey: Journey, request: ScoreRequest, errand: Errand, exchange: Exchange
     ) -> ScoreResult:
         if not request.docs:  # nothing to ask a worker for
             candidate = next(journey.candidates(), None)
@@ -91,11 +109,11 @@ class Scoring:
             fallback = journey.fallback(candidate.version, None)
             part = Part(candidate.version, Scores(), fallback)
         elif request.queries is None:
-            part = await self._part(journey, request.query, request.docs, exchange)
+            part = await self._part(journey, request.query, request.docs, errand)
         else:
             part = await join(
                 split(request.queries, request.docs),
-                lambda query, docs: self._part(journey, query, docs, exchange),
+                lambda query, docs: self._part(journey, query, docs, errand),
             )
         if part.scores.truncated and not request.may_truncate:
             raise BadRequestError(
@@ -112,14 +130,10 @@ class Scoring:
         )
 
     async def _part(
-        self, journey: Journey, query: str, docs: Sequence[str], exchange: Exchange
+        self, journey: Journey, query: str, docs: Sequence[str], errand: Errand
     ) -> Part:
-        errand = Errand(
-            payload=orjson.dumps({"query": query, "docs": docs}),
-            request_id=exchange.request_id,
-            deadline=exchange.started + journey.table.limits.request_timeout_s,
-        )
-        arrival = await self._walker.walk(journey, errand)
+        payload = orjson.dumps({"query": query, "docs": docs})
+        arrival = await self._walker.walk(journey, replace(errand, payload=payload))
         return Part(arrival.version, scores_of(arrival.answer, len(docs)), arrival.fallback)
 
 

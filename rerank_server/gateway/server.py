@@ -67,6 +67,7 @@ class GatewayWorker(UvicornWorker):  # type: ignore[misc]  # the package has no 
             metrics=Metrics(run_dir / "metrics"),
             walker=Walker(SocketUpstream(), LossLedger(run_dir / "gateway")),
             generation=options.generation,
+            log_access=options.access_log,
         )
         self.wsgi = build(parts)
         limits = functools.partial(limits_in, routes)

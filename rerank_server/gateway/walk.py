@@ -60,6 +60,13 @@ class Journey:
                 return
             yield candidate
 
+    def fitted(self, errand: Errand, candidate: Candidate) -> Errand:
+        """Return the errand with the bound of the candidate's own queue."""
+        bound = self.table.versions[candidate.version].limits.max_queued_pairs
+        if bound == errand.max_queued_pairs:
+            return errand
+        return replace(errand, max_queued_pairs=bound)
+
     def fallback(self, version: str, refusal: FallbackReason | None) -> Fallback | None:
         """Return what is said when `version` answers, given why the one asked for refused."""
         if version == self.choice.version and self.choice.reason is None:
@@ -119,7 +126,8 @@ class Walker:
         refusal: FallbackReason | None = None
         for step, candidate in _stops(journey):
             journey = step
-            outcome = await self._attempt(candidate.target, errand, digest)
+            fitted = journey.fitted(errand, candidate)
+            outcome = await self._attempt(candidate.target, fitted, digest)
             match outcome:
                 case Answer():
                     if digest is not None and outcome.status == 200:

@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from rerank_server.config import Config, parse
+from rerank_server.config import Config, ServerConfig, parse
 from rerank_server.config_rules import NARROWED
 from rerank_server.core import environment
+from rerank_server.core.access import Access
 from rerank_server.core.front import FrontSpec
 from rerank_server.core.limits import Limits, VersionLimits
 from rerank_server.core.wanted import Wanted, WantedVersion, WorkerSpec
 from rerank_server.errors import ConfigError
+from rerank_server.supervisor.keys import read_keys
 
 _WEIGHTS = (".safetensors", ".bin", ".onnx", ".xml", ".pt")
 _NO_EPOCHS: Mapping[str, int] = MappingProxyType({})
@@ -29,6 +31,8 @@ class Overrides:
     models_dir: Path | None = None
     host: str | None = None
     port: int | None = None
+    api_keys: str | None = None
+    """API keys of the environment; as they were when the server started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ class Desired:
     wanted: Wanted
     front: FrontSpec
     limits: Limits
+    access: Access
 
 
 def read_config(path: Path) -> tuple[Config, str]:
@@ -93,8 +98,19 @@ def desire(
             processes=server.gateway_processes,
             log_format=server.log_format,
             log_level=server.log_level,
+            access_log=server.access_log,
         ),
         limits=Limits(**{key: getattr(server, key) for key in Limits.__slots__}),
+        access=_access(server, path.parent.resolve(), overrides),
+    )
+
+
+def _access(server: ServerConfig, directory: Path, overrides: Overrides) -> Access:
+    file = None if server.api_keys_file is None else directory / server.api_keys_file
+    return Access(
+        keys=read_keys(file, overrides.api_keys),
+        protect=tuple(server.protect),
+        cors_origins=tuple(server.cors_origins),
     )
 
 

@@ -118,6 +118,7 @@ class Gateways:
             "log-level": spec.log_level,
         }
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        words.append("--access-log" if spec.access_log else "--no-access-log")
         return (sys.executable, "-I", "-m", "rerank_server.gateway", *words)
 
     def _on_ready(self, generation: int) -> None:

@@ -18,6 +18,7 @@ from rerank_server.supervisor import activation
 from rerank_server.supervisor.desired import Overrides, desire
 from rerank_server.supervisor.history import ConfigHistory
 from rerank_server.supervisor.janitor import Janitor
+from rerank_server.supervisor.keys import VARIABLE
 from rerank_server.supervisor.listeners import Listeners
 from rerank_server.supervisor.lock import RunLock
 from rerank_server.supervisor.loop import Supervisor
@@ -62,7 +63,8 @@ def run(options: ServeOptions) -> int:
     inherited = activation.take(os.environ, os.getpid())
     faulthandler.enable()  # a watchdog ends a process that hangs with SIGABRT: it says where
     run_dir, state_dir = RunDir(options.run_dir), StateDir(options.state_dir)
-    overrides = Overrides(options.models_dir, options.host, options.port)
+    api_keys = os.environ.pop(VARIABLE, None)
+    overrides = Overrides(options.models_dir, options.host, options.port, api_keys)
     history = ConfigHistory(state_dir.configs)
     desired = desire(options.config_path, overrides, history.next_generation())
     for name in desired.wanted.versions:

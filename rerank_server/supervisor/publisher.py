@@ -66,6 +66,7 @@ class Publisher:
             picture.front.published,
             str(self._run.sockets),
         )
+        table = replace(table, access=desired.access)
         if picture.is_stopping:
             table = replace(table, is_stopping=True)
         if table != self._table:

@@ -60,5 +60,5 @@ def test_a_version_cannot_take_more_than_the_server(key: str) -> None:
 
 
 def test_the_largest_body_must_fit_among_those_in_flight() -> None:
-    with pytest.raises(ConfigError, match="server.max_in_flight_bytes: 99 is less than"):
+    with pytest.raises(ConfigError, match=r"server\.max_in_flight_bytes: 99 is less than"):
         config(server="max_body_bytes: 100, max_in_flight_bytes: 99")

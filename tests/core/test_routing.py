@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rerank_server.core.access import PAGES, Access, ApiKey
 from rerank_server.core.limits import Limits, VersionLimits
 from rerank_server.core.routing import (
     Candidate,
@@ -217,6 +218,12 @@ tables = st.builds(
         body_timeout_s=st.floats(0.1, 1e5),
         keep_alive_s=st.floats(0.1, 1e5),
     ),
+    access=st.builds(
+        Access,
+        keys=st.lists(st.builds(ApiKey, digest=st.text(max_size=5))).map(tuple),
+        protect=st.lists(st.sampled_from(PAGES)).map(tuple),
+        cors_origins=st.lists(st.text(max_size=5)).map(tuple),
+    ),
     is_stopping=st.booleans(),
 )
 
@@ -334,6 +341,11 @@ def test_the_file_of_a_table_keeps_its_shape() -> None:
             "max_in_flight_bytes": 268435456,
             "max_queued_pairs": 200000,
         },
+        "access": {
+            "keys": [],
+            "protect": ["/versions", "/metrics", "/docs", "/openapi.json"],
+            "cors_origins": [],
+        },
         "versions": {
             "v1": {
                 "endpoint": "/rerank/v1",
@@ -387,6 +399,9 @@ def with_route(**changes: object) -> Callable[[Obj], Obj]:
         without("default"),
         without("last_resort"),
         without("stopping"),
+        without("access"),
+        lambda obj: {**obj, "access": []},
+        lambda obj: {**obj, "access": {"keys": "k", "protect": [], "cors_origins": []}},
         lambda obj: {**obj, "limits": []},
         lambda obj: {**obj, "limits": {"max_cats": 1}},
         with_route(limits=None),

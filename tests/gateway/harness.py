@@ -29,13 +29,14 @@ JSON = {"content-type": "application/json"}
 class Gateway:
     """An application over fakes, in a directory of its own."""
 
-    def __init__(self, directory: Path, generation: int = 1) -> None:
+    def __init__(self, directory: Path, generation: int = 1, *, log_access: bool = False) -> None:
         self.directory = directory
         self.routes = FixedRoutes()
         self.workers = FakeUpstream()
         self.metrics = Metrics(directory / "metrics")
         self.ledger = LossLedger(directory)
         self._generation = generation
+        self._log_access = log_access
         self.app = self._build(self.workers)
         self.show(table(route("v1", "v1.1")))
 
@@ -93,6 +94,7 @@ class Gateway:
                 metrics=self.metrics,
                 walker=Walker(upstream, self.ledger),
                 generation=self._generation,
+                log_access=self._log_access,
             )
         )
 

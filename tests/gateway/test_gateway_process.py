@@ -224,7 +224,7 @@ def test_a_connection_s_limits_are_those_of_the_routes_table_in_force(fleet: Fle
             pass
 
 
-@pytest.mark.parametrize(("style", "sign"), [("json", '{"time":'), ("console", " WARNING ")])
+@pytest.mark.parametrize(("style", "sign"), [("json", '{"time":'), ("console", " warning ")])
 def test_logs_are_in_the_style_asked_for_and_hold_no_text(
     fleet: Fleet, style: str, sign: str
 ) -> None:

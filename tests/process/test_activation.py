@@ -17,7 +17,7 @@ from rerank_server.supervisor.listeners import Listeners
 
 FIRST = 700
 PID = 4321
-SPEC = FrontSpec("192.0.2.1", 1, 1, 65_536, 10.0, 30.0, 100, 30.0, "console", "info")
+SPEC = FrontSpec("192.0.2.1", 1, 1, "console", "info")
 
 
 @pytest.fixture

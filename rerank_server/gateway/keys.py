@@ -1,0 +1,83 @@
+"""Decides whether a request's API key lets it in."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping, Sequence
+
+from rerank_server.core.access import Access, ApiKey, Scope
+from rerank_server.errors import ForbiddenError, UnauthorizedError
+
+_OPEN = frozenset(("/health", "/ready"))
+_HANDSHAKE = "/v1/cluster/auth"  # asked without a key, to learn whether one is needed
+_READS = ("GET", "HEAD")
+_ANY: tuple[Scope, ...] = tuple(Scope)
+
+
+def check(
+    access: Access, method: str, path: str, query: bytes, headers: Mapping[bytes, bytes]
+) -> None:
+    """Let a request pass, or refuse it.
+
+    Raises:
+        UnauthorizedError: it brings no key, or none that is known.
+        ForbiddenError: its key may not do this.
+    """
+    if not access.keys:
+        return
+    needed = _needed(access, method, path, query)
+    if not needed:
+        return
+    sent = _sent(headers)
+    if sent is None:
+        raise UnauthorizedError(
+            "an API key is needed; send it as Authorization: Bearer KEY or as X-API-Key: KEY"
+        )
+    scopes = _scopes(access.keys, sent)
+    if scopes is None:
+        raise UnauthorizedError("the API key is not valid")
+    if not set(needed).intersection(scopes):
+        raise ForbiddenError(f"the API key may not do this; it takes the scope {needed[0]}")
+
+
+def _needed(access: Access, method: str, path: str, query: bytes) -> tuple[Scope, ...]:
+    """Return the scopes of which one lets the request pass; none: it passes without a key.
+
+    Whatever is not known to be open needs a key.
+    """
+    if method not in _READS:
+        return (Scope.SCORE,)
+    if path in _OPEN or path.endswith(_HANDSHAKE):
+        return ()
+    if path.endswith("/health"):  # a version's; a deep look makes it score
+        return (Scope.READ,) if b"deep" in query else ()
+    for page in ("/docs", "/openapi.json", "/metrics", "/versions"):
+        if path == page or (path.endswith(page) and page in ("/docs", "/openapi.json")):
+            return (Scope.READ,) if page in access.protect else ()
+    return _ANY
+
+
+def _sent(headers: Mapping[bytes, bytes]) -> bytes | None:
+    """Return the key a request brings, however its client sends one."""
+    own = headers.get(b"x-api-key", b"").strip()
+    if own:
+        return own
+    said = headers.get(b"authorization", b"").strip()
+    kind, _, rest = said.partition(b" ")
+    if kind.lower() == b"bearer":
+        said = rest.strip()
+    return said or None
+
+
+def _scopes(keys: Sequence[ApiKey], sent: bytes) -> tuple[Scope, ...] | None:
+    """Return what a key may do, None if it is not known.
+
+    All are compared, each in constant time: how long it takes tells nothing about any of them.
+    """
+    digest = hashlib.sha256(sent).hexdigest()
+    found: tuple[Scope, ...] | None = None
+    for key in keys:
+        if hmac.compare_digest(key.digest, digest):
+            found = key.scopes if found is None else (*found, *key.scopes)
+    return found

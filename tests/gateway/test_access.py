@@ -1,0 +1,184 @@
+"""Every route, method and dialect asks for a key once there is one, but those said to be open."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import replace
+
+import httpx
+import pytest
+
+from rerank_server.core.access import PAGES as CHOSEN
+from rerank_server.core.access import Access, ApiKey, Scope, digest_of
+from rerank_server.gateway.table import PAGES
+from tests.gateway.fakes import route, table
+from tests.gateway.harness import JSON, Gateway
+
+SCORER, READER, BOTH = "scorer-0123456789", "reader-0123456789", "both-0123456789ab"
+KEYS = (
+    ApiKey(digest_of(SCORER), (Scope.SCORE,)),
+    ApiKey(digest_of(READER), (Scope.READ,)),
+    ApiKey(digest_of(BOTH)),
+)
+ENDPOINT = "/rerank/v1"
+PATHS = [
+    *("/health", "/ready", "/versions", "/metrics", "/v1/models/v1", f"{ENDPOINT}/health"),
+    *(f"{ENDPOINT}/health?deep=1", "/nothing", "/", "//docs", "/metrics/", "/versions/x"),
+    *PAGES,
+    *(ENDPOINT + page for page in PAGES),
+    *(ENDPOINT, f"{ENDPOINT}/"),
+]
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "FETCH")
+BODIES: Mapping[str, Mapping[str, object]] = {
+    "native": {"query": "q", "docs": ["a"]},
+    "tei": {"query": "q", "texts": ["a"]},
+    "superset": {"query": "q", "documents": ["a"]},
+    "pairs": {"text_1": "q", "text_2": ["a"]},
+    "voyage": {"query": "q", "documents": ["a"], "top_k": 1},
+    "mixedbread": {"query": "q", "input": ["a"]},
+    "nim": {"query": {"text": "q"}, "passages": [{"text": "a"}]},
+}
+OPEN = {"/health", "/ready", f"{ENDPOINT}/health"}
+
+
+def guard(gateway: Gateway, access: Access) -> None:
+    gateway.show(replace(table(route("v1", "v1.1")), access=access))
+
+
+def ask(gateway: Gateway, method: str, path: str, key: str | None, body: str) -> httpx.Response:
+    sent = {} if key is None else {"Authorization": f"Bearer {key}"}
+    content = httpx.Request("POST", "http://x", json=BODIES[body]).content
+    return gateway.ask(method, path, content=content, headers={**JSON, **sent})
+
+
+def is_open(method: str, path: str) -> bool:
+    is_handshake = path.endswith("/v1/cluster/auth")
+    return method in ("GET", "HEAD") and (path in OPEN or is_handshake)
+
+
+@pytest.mark.parametrize("body", BODIES)
+@pytest.mark.parametrize("method", METHODS)
+def test_without_a_key_nothing_is_answered_but_what_is_open(
+    gateway: Gateway, method: str, body: str
+) -> None:
+    guard(gateway, Access(KEYS))
+
+    for path in PATHS:
+        answer = ask(gateway, method, path, None, body)
+        assert (answer.status_code != 401) == is_open(method, path), path
+        assert ("www-authenticate" in answer.headers) == (answer.status_code == 401)
+    assert not gateway.workers.errands
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_key_does_what_its_scope_says(gateway: Gateway, method: str) -> None:
+    guard(gateway, Access(KEYS))
+    refused = {SCORER: set[str](), READER: set[str](), BOTH: set[str]()}
+
+    for path, key in itertools.product(PATHS, refused):
+        status = ask(gateway, method, path, key, "native").status_code
+        assert status != 401
+        refused[key] |= {path} if status == 403 else set()
+
+    assert not refused[BOTH]
+    if method in ("GET", "HEAD"):
+        pages = {p for p in PATHS if p.endswith(("/docs", "/openapi.json"))} - {"//docs"}
+        deep = {f"{ENDPOINT}/health?deep=1"}
+        assert refused[SCORER] - {"//docs"} == pages | deep | {"/metrics", "/versions"}
+        assert not refused[READER]
+    else:
+        assert not refused[SCORER]
+        assert refused[READER] == set(PATHS)
+
+
+@pytest.mark.parametrize("chosen", CHOSEN)
+def test_a_page_is_open_where_the_config_says_so(gateway: Gateway, chosen: str) -> None:
+    guard(gateway, Access(KEYS, protect=tuple(page for page in CHOSEN if page != chosen)))
+
+    statuses = {page: gateway.get(page).status_code for page in CHOSEN}
+
+    assert {page for page, status in statuses.items() if status != 401} == {chosen}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Authorization": f"Bearer {BOTH}"},
+        {"Authorization": f"bearer  {BOTH}"},
+        {"Authorization": BOTH},
+        {"X-API-Key": BOTH},
+        {"x-api-key": BOTH, "Authorization": "Bearer of-another-service"},
+    ],
+)
+def test_a_key_comes_as_clients_send_it(gateway: Gateway, headers: dict[str, str]) -> None:
+    guard(gateway, Access(KEYS))
+
+    answer = gateway.post(body=BODIES["native"], headers={**JSON, **headers})
+
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "sent", ["", "Bearer", "Bearer ", f"Basic {BOTH}", f"Bearer {BOTH}x", f"Bearer {BOTH[:-1]}",
+             f"Bearer {digest_of(BOTH)}", "Bearer \xff\xfe", f"Bearer {BOTH} {BOTH}"],
+)  # fmt: skip
+def test_what_is_no_key_lets_nobody_in(gateway: Gateway, sent: str) -> None:
+    guard(gateway, Access(KEYS))
+
+    answer = gateway.post(body=BODIES["native"], headers={**JSON, "Authorization": sent})
+
+    assert answer.status_code == 401
+    assert BOTH not in answer.text
+
+
+def test_without_keys_everything_is_open(gateway: Gateway) -> None:
+    assert gateway.get("/versions").status_code == 200
+    assert gateway.get("/v1/cluster/auth").json() == {"auth": False}
+    assert gateway.post(body=BODIES["native"]).status_code == 200
+
+
+def test_the_handshake_says_that_a_key_is_needed(gateway: Gateway) -> None:
+    guard(gateway, Access(KEYS))
+
+    assert gateway.get("/v1/cluster/auth").json() == {"auth": True}
+
+
+# --- browsers -----------------------------------------------------------------------------------
+
+PAGE = "https://rag.example.org"
+PREFLIGHT = {"Origin": PAGE, "Access-Control-Request-Method": "POST"}
+
+
+@pytest.mark.parametrize("keys", [(), KEYS], ids=["open", "guarded"])
+@pytest.mark.parametrize("origins", [(PAGE,), ("*",)])
+def test_a_page_of_a_known_origin_may_ask(
+    gateway: Gateway, keys: tuple[ApiKey, ...], origins: tuple[str, ...]
+) -> None:
+    guard(gateway, Access(keys, cors_origins=origins))
+
+    before = gateway.ask("OPTIONS", "/rerank", headers=PREFLIGHT)
+    answer = ask(gateway, "POST", "/rerank", BOTH, "native")
+    framed = gateway.post(
+        body=BODIES["native"], headers={**JSON, "Origin": PAGE, "X-API-Key": BOTH}
+    )
+
+    assert before.status_code == 204
+    assert before.headers["access-control-allow-origin"] == PAGE
+    assert "authorization" in before.headers["access-control-allow-headers"]
+    assert framed.headers["access-control-allow-origin"] == PAGE
+    assert "server-timing" in framed.headers["access-control-expose-headers"]
+    assert "access-control-allow-origin" not in answer.headers
+
+
+@pytest.mark.parametrize("origins", [(), ("https://other.example.org",)])
+def test_pages_of_other_origins_may_not(gateway: Gateway, origins: tuple[str, ...]) -> None:
+    guard(gateway, Access(cors_origins=origins))
+
+    before = gateway.ask("OPTIONS", "/rerank", headers=PREFLIGHT)
+    framed = gateway.post(body=BODIES["native"], headers={**JSON, "Origin": PAGE})
+
+    assert before.status_code == 405
+    assert framed.status_code == 200
+    for answer in (before, framed):
+        assert not [name for name in answer.headers if name.startswith("access-control")]

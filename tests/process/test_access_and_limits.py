@@ -1,0 +1,93 @@
+"""Keys and limits of a real server: changed by a reload that starts and stops nothing."""
+
+from __future__ import annotations
+
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.process.server import Server
+
+pytestmark = pytest.mark.process
+
+
+def make_key(*options: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "rerank_server", "key", *options],
+        capture_output=True, text=True, check=True, timeout=30,
+    )  # fmt: skip
+    return done.stdout.splitlines()
+
+
+def others_may(path: Path) -> bool:
+    return bool(stat.S_IMODE(path.stat().st_mode) & 0o077)
+
+
+def pids(server: Server) -> list[object]:
+    state = server.state()
+    return [state["gateway"]["pid"], server.pid_of("v1")]
+
+
+def test_keys_and_limits_change_without_a_start_or_stop(server: Server) -> None:
+    keys = server.root / "keys.txt"
+    (first,) = make_key("--file", str(keys), "--scope", "score", "--comment", "first")
+    second, line = make_key()
+    server.configure("v1", {"v1": {}}, server={"api_keys_file": "keys.txt"})
+    server.start()
+    before = pids(server)
+    assert not others_may(keys)
+    assert server.rerank().status_code == 401
+    assert server.rerank(X_API_Key=first).status_code == 200
+    assert server.client.get("/metrics", headers={"X-API-Key": first}).status_code == 403
+    assert server.client.get("/health").status_code == 200
+
+    keys.write_text(f"{line}\n")
+    server.configure(
+        "v1", {"v1": {"max_queued_pairs": 1}},
+        server={"api_keys_file": "keys.txt", "max_connections": 5, "keep_alive_s": 3},
+    )  # fmt: skip
+    done = server.cli("reload")
+
+    assert done.returncode == 0, done.stderr
+    assert server.rerank(X_API_Key=first).status_code == 401
+    assert server.rerank(X_API_Key=second).status_code == 413
+    assert server.rerank(docs=["one"], X_API_Key=second).status_code == 200
+    assert server.client.get("/metrics", headers={"X-API-Key": second}).status_code == 200
+    assert pids(server) == before
+
+
+def test_a_broken_file_of_keys_keeps_the_old_ones(server: Server) -> None:
+    key, line = make_key()
+    (server.root / "keys.txt").write_text(line)
+    server.configure("v1", {"v1": {}}, server={"api_keys_file": "keys.txt"})
+    server.start()
+
+    (server.root / "keys.txt").write_text("")
+    done = server.cli("reload")
+
+    assert done.returncode != 0
+    assert "holds no key" in done.stderr
+    assert server.rerank().status_code == 401
+    assert server.rerank(X_API_Key=key).status_code == 200
+
+
+def test_keys_are_nowhere_in_the_clear_and_places_are_closed_to_others(server: Server) -> None:
+    key = "rrs_of-the-environment"
+    server.environment = {"RERANK_SERVER_API_KEYS": key}
+    server.configure("v1", {"v1": {}})
+    server.start()
+    assert server.rerank(Authorization=f"Bearer {key}").status_code == 200
+    assert server.rerank(Authorization=f"Bearer {key}x").status_code == 401
+
+    found = [path for path in server.run_dir.rglob("*") if path.is_file()]
+    found += [path for path in server.state_dir.rglob("*") if path.is_file()]
+    assert not [path for path in found if key.encode() in path.read_bytes()]
+    for process in (server.pid_of("v1"), server.state()["gateway"]["pid"]):
+        assert key.encode() not in Path(f"/proc/{process}/environ").read_bytes()
+
+    assert not others_may(server.run_dir)
+    assert not others_may(server.state_dir)
+    assert not others_may(server.run_dir / "w")
