@@ -19,7 +19,7 @@ ENVIRONMENTS = ROOT / ".parity-venv"
 # so its numbers come from the transformers it was written for. Seen with 5.23.
 PACKAGES = {
     "before": [
-        ["torch==2.13.0", "FlagEmbedding==1.4.2", "transformers==4.46.0", "peft==0.13.2"],
+        ["torch==2.13.0", "FlagEmbedding==1.4.2", "transformers==4.46.3", "peft==0.13.2"],
         # It asks for a newer transformers than the one its tokenizer calls exist in and works.
         ["--no-deps", "mxbai-rerank==0.1.6", "batched==0.1.4", "aiocache==0.12.3"],
     ],
