@@ -85,7 +85,7 @@ def load_engine(
             raise ModelFilesError(f"{files.directory}: no weights for the torch engine")
         from rerank_workers.engines.torch_engine import load_torch
 
-        return load_torch(context, files, output, pad_id)
+        return load_torch(context, files, output, pad_id, trust_remote_code)
     if chosen == ONNX:
         if files.onnx is None:
             raise ModelFilesError(f"{files.directory}: no model.onnx for the ONNX engine")
