@@ -81,6 +81,8 @@ class VersionConfig(_Section):
     cpu_model: Literal["auto", "model", "model_cpu"] = "auto"
     fallback_to_cpu: bool = False
     gpu_memory_threshold_mb: Annotated[int, Field(ge=0, le=10_000_000)] = 0
+    gpu_memory_mb: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    replicas: Annotated[int, Field(ge=1, le=64)] = 1
     batch_size: BatchSize | None = None
     max_length: MaxLength | None = None
     use_fp16: bool | None = None
@@ -125,6 +127,10 @@ class ServerConfig(_Section):
     protect: list[ProtectedPage] = Field(default_factory=lambda: [*get_args(ProtectedPage)])
     cors_origins: list[Annotated[str, Field(pattern=ORIGIN)]] = Field(default_factory=list)
     access_log: bool = True
+    gpu_pressure_after_s: Seconds = 3.0
+    gpu_recover_after_s: Seconds = 60.0
+    gpu_recover_margin_mb: Annotated[int, Field(ge=0, le=10_000_000)] = 512
+    gpu_cool_down_s: Seconds = 10.0
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

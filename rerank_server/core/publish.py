@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from rerank_server.core.limits import Limits
+from rerank_server.core.devices import Devices
 from rerank_server.core.routing import (
     FallbackReason,
     RoutesTable,
@@ -173,6 +174,26 @@ def version_state(
     }
 
 
+def gpu_state(devices: Devices, now: float) -> dict[str, object]:
+    """Return what is known of the cards: how old the last look is, what it showed."""
+    sight = devices.sight
+    return {
+        "trouble": sight.trouble,
+        "age_s": max(0.0, now - sight.at) if sight.gpus else None,
+        "gpus": [
+            {
+                "index": gpu.index,
+                "uuid": gpu.uuid,
+                "name": gpu.name,
+                "total_bytes": gpu.total_bytes,
+                "free_bytes": gpu.free_bytes,
+                "lost": gpu.is_lost,
+            }
+            for gpu in sight.gpus or ()
+        ],
+    }
+
+
 def _settings(spec: WorkerSpec) -> dict[str, object]:
     return {
         "batch_size": spec.batch_size,
@@ -205,6 +226,7 @@ def _instance_state(i: Instance, usage: Usage, now: float, *, is_shown: bool) ->
         "pid": i.pid,
         "state": i.state,
         "device": i.spec.device,
+        "replica": i.spec.replica,
         "age_s": now - i.since,
         "uptime_s": now - i.spawned_at,
         "in_flight": i.in_flight,

@@ -23,6 +23,7 @@ class InstanceView:
     memory_bytes: int
     gpu_memory_bytes: int
     replacing: bool
+    replica: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,13 @@ class VersionView:
         return min(own, key=lambda instance: instance.uptime_s, default=None)
 
     @property
+    def serving(self) -> list[InstanceView]:
+        """The youngest running process of each replica."""
+        running = [i for i in self.instances if i.state == "RUNNING"]
+        by_age = sorted(running, key=lambda instance: -instance.uptime_s)
+        return [found for _, found in sorted({i.replica: i for i in by_age}.items())]
+
+    @property
     def successor(self) -> InstanceView | None:
         """The process that is about to replace the one shown."""
         return next((i for i in self.instances if i.replacing), None)
@@ -64,6 +72,19 @@ class VersionView:
         """Whether nothing more comes of waiting for its start: it runs, failed, or tries again."""
         tried = self.state in ("RUNNING", "FAILED", "BACKOFF") or self.restarts > 0
         return tried or not self.enabled
+
+
+@dataclass(frozen=True, slots=True)
+class GpuView:
+    """One card."""
+
+    index: int
+    name: str
+    total_bytes: int
+    free_bytes: int
+    is_lost: bool
+    age_s: float
+    """How old the figures are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +123,9 @@ class Snapshot:
     gateway: GatewayView
     versions: tuple[VersionView, ...] = field(default=())
     """In config order."""
+    gpus: tuple[GpuView, ...] = ()
+    gpu_trouble: str | None = None
+    """What the driver said instead of figures."""
 
     @property
     def default_serves(self) -> bool:
@@ -125,6 +149,7 @@ def read(state: Mapping[str, object]) -> Snapshot:
     if state.get("schema") != SCHEMA:
         raise ValueError(f"schema {state.get('schema')!r}, this release reads {SCHEMA}")
     server = _object(state, "server")
+    gpu = _as_object(state.get("gpu", {}), "gpu")
     versions = state.get("versions")
     if not isinstance(versions, list):
         raise ValueError("versions: not a list")
@@ -142,6 +167,27 @@ def read(state: Mapping[str, object]) -> Snapshot:
         default_wanted=_text(state, "default_wanted"),
         gateway=_gateway(_object(state, "gateway")),
         versions=tuple(_version(_as_object(version, "versions")) for version in versions),
+        gpus=_gpus(gpu),
+        gpu_trouble=_optional_text(gpu, "trouble"),
+    )
+
+
+def _gpus(holder: Mapping[str, object]) -> tuple[GpuView, ...]:
+    gpus = holder.get("gpus", [])
+    if not isinstance(gpus, list):
+        raise ValueError("gpus: not a list")
+    age_s = _optional_number(holder, "age_s") or 0.0
+    return tuple(_gpu(_as_object(gpu, "gpus"), age_s) for gpu in gpus)
+
+
+def _gpu(gpu: Mapping[str, object], age_s: float) -> GpuView:
+    return GpuView(
+        index=_integer(gpu, "index"),
+        name=_text(gpu, "name"),
+        total_bytes=_integer(gpu, "total_bytes"),
+        free_bytes=_integer(gpu, "free_bytes"),
+        is_lost=_flag(gpu, "lost"),
+        age_s=age_s,
     )
 
 
@@ -193,6 +239,7 @@ def _instance(instance: Mapping[str, object]) -> InstanceView:
         memory_bytes=_integer(instance, "memory_bytes"),
         gpu_memory_bytes=_integer(instance, "gpu_memory_bytes"),
         replacing=_flag(instance, "replacing"),
+        replica=_integer(instance, "replica") if "replica" in instance else 0,
     )
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 
-from rerank_server.core.snapshot import InstanceView, Snapshot, VersionView
+from rerank_server.core.snapshot import GpuView, InstanceView, Snapshot, VersionView
 
+_OLD_S = 5.0
+"""The driver is asked each second; an older figure is told with its age."""
 _LABEL_WIDTH = 10
 _LEFT_WIDTH = 26
 
@@ -59,9 +61,20 @@ def verbose(snapshot: Snapshot, now: float) -> list[str]:
         f"server: {snapshot.url} (PID: {snapshot.pid}, up {up}, release {snapshot.release})",
         f"config: {snapshot.config} (generation {snapshot.generation})",
     ]
+    found += [_gpu(gpu) for gpu in snapshot.gpus]
+    if snapshot.gpu_trouble is not None:
+        found.append(f"gpu: {one_line(snapshot.gpu_trouble)}")
     for version in snapshot.versions:
         found += ["", line(version), *_more(version)]
     return found
+
+
+def _gpu(gpu: GpuView) -> str:
+    if gpu.is_lost:
+        return f"gpu {gpu.index}: {gpu.name}, lost"
+    free, total = gpu.free_bytes >> 20, gpu.total_bytes >> 20
+    old = f" {duration(gpu.age_s)} ago" if gpu.age_s > _OLD_S else ""
+    return f"gpu {gpu.index}: {gpu.name}, {free} of {total} MB free{old}"
 
 
 def to_json(snapshot: Snapshot) -> dict[str, object]:
@@ -113,7 +126,7 @@ def _details(version: VersionView) -> str:
     shown = version.shown
     match version.state:
         case "RUNNING" if shown is not None:
-            return f"{_pid(shown)}, {_place(shown.device)}{_successor(version)}"
+            return f"{_serving(version)}{_degraded(version)}{_successor(version)}"
         case "STARTING" if shown is not None:
             return f"{_pid(shown)}, {int(shown.age_s)} s"
         case "STARTING":
@@ -129,6 +142,15 @@ def _details(version: VersionView) -> str:
             return _reason(version)
         case _:
             return ""
+
+
+def _serving(version: VersionView) -> str:
+    """Return each process that serves with its place: `PID: 7, GPU: 0; PID: 8, GPU: 1`."""
+    return "; ".join(f"{_pid(i)}, {_place(i.device)}" for i in version.serving)
+
+
+def _degraded(version: VersionView) -> str:
+    return "" if version.degraded is None else f", degraded: {one_line(version.degraded)}"
 
 
 def _pid(instance: InstanceView) -> str:

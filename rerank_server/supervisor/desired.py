@@ -18,9 +18,9 @@ from rerank_server.core.front import FrontSpec
 from rerank_server.core.limits import Limits, VersionLimits
 from rerank_server.core.wanted import Wanted, WantedVersion, WorkerSpec
 from rerank_server.errors import ConfigError
+from rerank_server.supervisor.wishes import WEIGHTS, wish_of
 from rerank_server.supervisor.keys import read_keys
 
-_WEIGHTS = (".safetensors", ".bin", ".onnx", ".xml", ".pt")
 _NO_EPOCHS: Mapping[str, int] = MappingProxyType({})
 
 
@@ -135,8 +135,8 @@ def _version(config: Config, name: str, models_dir: Path, epoch: int) -> WantedV
     if version.enabled:
         model = "model_cpu" if version.cpu_model == "model_cpu" else "model"
         problem = find_problem(directory, config.source_of(name), model)
-        if problem is None and version.device.startswith("cuda"):
-            problem = f"device {version.device}: this host has no GPU"
+        if problem is None and model != "model" and version.device.startswith("cuda"):
+            problem = find_problem(directory, config.source_of(name), "model")
     if version.enabled and problem is None:
         spec = WorkerSpec(
             version=name,
@@ -166,6 +166,8 @@ def _version(config: Config, name: str, models_dir: Path, epoch: int) -> WantedV
         replace=version.replace,
         start_timeout_s=version.start_timeout_s,
         max_batch_s=version.max_batch_s,
+        replicas=version.replicas,
+        wish=wish_of(version, directory),
         limits=version_limits(config, name),
     )
 
@@ -174,7 +176,7 @@ def find_problem(directory: Path, source: str, model: str) -> str | None:
     """Return why the files in a version directory cannot be served, in one line, or None."""
     weights = directory / model
     has_weights = weights.is_dir() and any(
-        file.suffix in _WEIGHTS for file in weights.rglob("*") if file.is_file()
+        file.suffix in WEIGHTS for file in weights.rglob("*") if file.is_file()
     )
     has_code = (directory / "rerank.py").is_file()
     if not has_weights and not (has_code and not weights.exists() and _is_bare(directory)):

@@ -14,7 +14,7 @@ from pathlib import Path
 from rerank_server import __version__
 from rerank_server.core.front import Front, FrontInstance, FrontState
 from rerank_server.core.notice import summarize
-from rerank_server.core.publish import Usage, routes, version_state
+from rerank_server.core.publish import Usage, gpu_state, routes, version_state
 from rerank_server.core.routing import RoutesTable, to_json
 from rerank_server.core.stats import VersionStats
 from rerank_server.core.types import Fleet
@@ -114,6 +114,7 @@ class Publisher:
             "default": default,
             "default_wanted": wanted.default,
             "gateway": _gateway_state(picture.front),
+            "gpu": gpu_state(picture.fleet.devices, now),
             "versions": [
                 version_state(
                     version,
@@ -122,6 +123,7 @@ class Publisher:
                     picture.usage,
                     now,
                     is_default=name == default,
+                    moves=picture.fleet.devices.placement(name).moves,
                 )
                 for name, version in wanted.versions.items()
             ],

@@ -91,6 +91,11 @@ class StateDir:
         return self.path / "logs"
 
     @property
+    def memory(self) -> Path:
+        """What processes were seen to take of memory."""
+        return self.path / "memory.json"
+
+    @property
     def configs(self) -> Path:
         """Directory of the configs that were accepted."""
         return self.path / "configs"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from rerank_server.core import wire
 from rerank_server.core.publish import Usage
+from rerank_server.core.routing import FallbackReason
 from rerank_server.core.stats import Counters
 from rerank_server.core.types import (
     Beaten,
@@ -79,7 +80,8 @@ class Workers:
             command = Command(
                 argv=argv,
                 cwd=spec.directory,
-                env=child_environment(os.environ, spec.env),
+                # Its own card and no other; by UUID, for CUDA counts in another order than NVML.
+                env={**child_environment(os.environ, spec.env), "CUDA_VISIBLE_DEVICES": spec.gpu},
                 pass_fds=(theirs.fileno(), self._site.lifeline_fd),
                 log=self._site.state.log(spec.version),
             )
@@ -157,13 +159,20 @@ class Workers:
                         instance,
                         in_flight=_int(message["in_flight"]),
                         batch_started_at=None if started is None else _float(started),
+                        memory_bytes=_int(message["memory_bytes"]),
+                        gpu_memory_bytes=_int(message["gpu_memory_bytes"]),
                         unhealthy=None if unhealthy is None else str(unhealthy),
                     )
                 )
             case wire.DRAINED:
                 self._happened(Drained(instance))
             case wire.FAILED:
-                farewell = Farewell(str(message["reason"]), message["would_fail_again"] is True)
+                cause = message.get("cause")
+                farewell = Farewell(
+                    reason=str(message["reason"]),
+                    would_fail_again=message["would_fail_again"] is True,
+                    cause=None if cause is None else FallbackReason(str(cause)),
+                )
                 self._happened(SaidFarewell(instance, farewell))
             case wire.HELLO | wire.PROGRESS:
                 log.debug("worker progress", extra={"instance": instance, "said": dict(message)})
@@ -179,7 +188,7 @@ def _configure(instance: str, spec: WorkerSpec, site: Site) -> Message:
         "instance": instance,
         "directory": spec.directory,
         "model": spec.model,
-        "device": spec.device,
+        "device": "cuda:0" if spec.gpu else "cpu",
         "socket": str(site.run.socket(instance)),
         "batch_size": spec.batch_size,
         "max_length": spec.max_length,

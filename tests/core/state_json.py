@@ -127,5 +127,5 @@ def seed() -> dict[str, object]:
             p95=0.01234,
         ),
         version("v2-gemma", "RUNNING", instance("v2-gemma", 1, 1235, device="cuda:0")),
-        version("v1", "RUNNING", instance("v1", 1, 1236), degraded="gpu_memory"),
+        version("v1", "RUNNING", instance("v1", 1, 1236)),
     )

@@ -300,6 +300,7 @@ def test_the_figures_of_a_version_are_those_of_all_its_processes() -> None:
     assert isinstance(instances, list)
     assert instances[1] == {
         "id": "v1.2",
+        "replica": 0,
         "pid": 1002,
         "state": "RUNNING",
         "device": "cpu",

@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from rerank_workers.batcher import Batcher, BatchLimits, Pair
-from rerank_workers.failures import Failure, one_line
+from rerank_workers.failures import DeviceBrokenError, Failure, one_line
 from rerank_workers.jobs import BatchDone, Broken, Event, Job, JobFailed, Scored
-from rerank_workers.scorer import DeviceMemoryError, Item
+from rerank_workers.scorer import DeviceMemoryError, Item, Scorer
 from rerank_workers.scoring import Model, ModelError
-from rerank_workers.wire import EXIT_NO_DEVICE_MEMORY
+from rerank_workers.wire import CAUSE_GPU_ERROR, EXIT_CRASHED, EXIT_NO_DEVICE_MEMORY
 
 
 @dataclass(eq=False, slots=True)
@@ -48,6 +48,11 @@ class Device:
         self.batch_started_at: float | None = None
 
     @property
+    def scorer(self) -> Scorer:
+        """The version's own."""
+        return self._model.scorer
+
+    @property
     def is_idle(self) -> bool:
         """Whether nothing waits to be scored."""
         return self._batcher.is_empty
@@ -78,6 +83,8 @@ class Device:
         except DeviceMemoryError as error:
             reason = f"the device has no room for a single pair: {error}"
             return [Broken(Failure(one_line(reason), EXIT_NO_DEVICE_MEMORY))]
+        except DeviceBrokenError as error:
+            return [Broken(Failure(one_line(str(error)), EXIT_CRASHED, CAUSE_GPU_ERROR))]
         finally:
             self.batch_started_at = None
 

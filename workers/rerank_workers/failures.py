@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rerank_workers.scorer import DeviceMemoryError
-from rerank_workers.wire import EXIT_CRASHED, EXIT_NO_DEVICE_MEMORY, EXIT_WOULD_FAIL_AGAIN
+from rerank_workers.wire import (
+    CAUSE_GPU_ERROR,
+    EXIT_CRASHED,
+    EXIT_NO_DEVICE_MEMORY,
+    EXIT_WOULD_FAIL_AGAIN,
+)
 
 LONGEST_REASON = 300
 
@@ -25,11 +30,17 @@ class Failure:
 
     reason: str
     exit_code: int
+    cause: str | None = None
+    """What of the device is to blame, if that is; a name of the wire contract."""
 
     @property
     def would_fail_again(self) -> bool:
         """Whether a respawn with the same files cannot help."""
         return self.exit_code == EXIT_WOULD_FAIL_AGAIN
+
+
+class DeviceBrokenError(Exception):
+    """The device does not answer this process any more; nothing can be scored here."""
 
 
 class VersionFileError(Exception):
@@ -38,6 +49,8 @@ class VersionFileError(Exception):
 
 def failure_of(error: BaseException, file: str = "rerank.py") -> Failure:
     """Judge an exception that left `file` while it was imported, loaded or warmed up."""
+    if is_device_broken(error):
+        return Failure(reason_of(error, file), EXIT_CRASHED, CAUSE_GPU_ERROR)
     return Failure(reason_of(error, file), _exit_code(error))
 
 
@@ -75,6 +88,18 @@ def site_of(error: BaseException) -> str:
 def is_device_memory(error: BaseException) -> bool:
     """Whether the device ran out of memory; torch's error is known by name, without torch."""
     return isinstance(error, DeviceMemoryError) or type(error).__name__ == "OutOfMemoryError"
+
+
+def is_device_broken(error: BaseException) -> bool:
+    """Whether a CUDA error has ended this process's use of its card: every later call fails, too.
+
+    torch raises them as RuntimeError, newer releases as its subclass AcceleratorError.
+    """
+    if isinstance(error, DeviceBrokenError):
+        return True
+    text = str(error).lower()
+    is_cuda = "cuda error" in text or "device-side assert" in text
+    return isinstance(error, RuntimeError) and is_cuda and not is_device_memory(error)
 
 
 def _exit_code(error: BaseException) -> int:

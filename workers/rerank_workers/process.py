@@ -15,11 +15,15 @@ def resident_bytes() -> int:
     return int(_STATM.read_text().split()[1]) * _PAGE_BYTES
 
 
-def gpu_bytes(device: str) -> int:
-    """Return the GPU memory torch holds for this process; 0 off the GPU.
+def gpu_bytes(device: str, scorer: object = None) -> int:
+    """Return the GPU memory this process holds; 0 off the GPU.
 
-    Imports nothing: a worker that never imported torch has no CUDA context of torch's.
+    That is what the scorer itself says in `gpu_memory_bytes`, else torch's figure. Imports
+    nothing: a worker that never imported torch has no CUDA context of torch's.
     """
+    own = getattr(scorer, "gpu_memory_bytes", None)
+    if isinstance(own, int):
+        return own
     torch = sys.modules.get("torch")
     cuda = getattr(torch, "cuda", None)
     if cuda is None or not device.startswith("cuda") or not cuda.is_initialized():

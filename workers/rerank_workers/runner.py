@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from rerank_workers.device import Device, Work
-from rerank_workers.failures import Failure, failure_of, named, one_line
+from rerank_workers.failures import DeviceBrokenError, Failure, failure_of, named, one_line
 from rerank_workers.jobs import Broken, Event, Job, JobFailed, Loaded, Progressed
 from rerank_workers.preprocess import clean
-from rerank_workers.scorer import DeviceMemoryError
+from rerank_workers.scorer import DeviceMemoryError, Scorer
 from rerank_workers.scoring import Model, ModelError
-from rerank_workers.wire import EXIT_CRASHED
+from rerank_workers.wire import CAUSE_GPU_ERROR, EXIT_CRASHED
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +73,11 @@ class Runner:
     def batch_started_at(self) -> float | None:
         """When the batch on the device began; None between batches."""
         return None if self._device is None else self._device.batch_started_at
+
+    @property
+    def scorer(self) -> Scorer | None:
+        """The version's scorer; None until it is loaded."""
+        return None if self._device is None else self._device.scorer
 
     def start(self) -> None:
         """Begin to load; `Loaded` or `Broken` is posted when that is over."""
@@ -156,5 +161,7 @@ class Runner:
             self._post([JobFailed(job, str(error), error.site)])
         except DeviceMemoryError as error:
             self._post([JobFailed(job, f"encode: {error}", "encode: no device memory")])
+        except DeviceBrokenError as error:
+            self._post([Broken(Failure(one_line(str(error)), EXIT_CRASHED, CAUSE_GPU_ERROR))])
         else:
             self._mailbox.put(Work(job, items, self._clock() - started))

@@ -25,7 +25,11 @@ class Item(Protocol):
 
 
 class Scorer(Protocol):
-    """A loaded model. `encode` may be called from another thread than `score`, at the same time."""
+    """A loaded model. `encode` may be called from another thread than `score`, at the same time.
+
+    One that keeps its model on a GPU without torch may have an integer `gpu_memory_bytes` as
+    well: what it takes of the card now, for placement. It is read once a second.
+    """
 
     @property
     def mixes_requests(self) -> bool:

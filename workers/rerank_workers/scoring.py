@@ -7,7 +7,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from rerank_workers.failures import VersionFileError, is_device_memory, named, one_line, site_of
+from rerank_workers.failures import (
+    DeviceBrokenError,
+    VersionFileError,
+    is_device_broken,
+    is_device_memory,
+    named,
+    one_line,
+    site_of,
+)
 from rerank_workers.scorer import DeviceMemoryError, Item, Scorer
 
 T = TypeVar("T")
@@ -48,6 +56,7 @@ class Model:
         Raises:
             ModelError: the scorer raised, gave another number of scores, or one not finite.
             DeviceMemoryError: a single pair, or a request that cannot be split, does not fit.
+            DeviceBrokenError: a CUDA error; this process can score nothing more.
         """
         try:
             scores = _call(lambda: _floats(self.scorer.score(items), "score"))
@@ -85,6 +94,8 @@ def _call(step: Callable[[], T]) -> T:
     except (Exception, SystemExit) as error:
         if is_device_memory(error):
             raise DeviceMemoryError(one_line(str(error))) from error
+        if is_device_broken(error):
+            raise DeviceBrokenError(one_line(named(error))) from error
         raise ModelError(named(error), site_of(error)) from error
 
 

@@ -24,6 +24,9 @@ EXIT_WOULD_FAIL_AGAIN = 3  # bad files, missing library, broken rerank.py: a res
 EXIT_NO_DEVICE_MEMORY = 4  # the device had no room: place again
 EXIT_ORPHANED = 5  # the supervisor is gone
 
+# Field "cause" of a "failed" message, where the device is to blame and not the version.
+CAUSE_GPU_ERROR = "gpu_error"  # a CUDA error: the process cannot use its card any more
+
 # HTTP over the worker's Unix socket.
 SCORE_PATH = "/score"
 PROBE_PATH = "/probe"

@@ -193,7 +193,12 @@ class Worker:
             self._front.release()
         if self._service is not None:
             self._service.give_up()
-        self._send(wire.FAILED, reason=failure.reason, would_fail_again=failure.would_fail_again)
+        self._send(
+            wire.FAILED,
+            reason=failure.reason,
+            would_fail_again=failure.would_fail_again,
+            cause=failure.cause,
+        )
         self._leave(failure.exit_code)
 
     def _leave(self, code: int) -> None:
@@ -216,9 +221,12 @@ class Worker:
             queued_pairs=0 if service is None else service.queued_pairs,
             batch_started_at=None if runner is None else runner.batch_started_at,
             memory_bytes=resident_bytes(),
-            gpu_memory_bytes=0 if settings is None else gpu_bytes(settings.device),
+            gpu_memory_bytes=0 if settings is None else self._gpu_bytes(settings.device),
             **tally.fields(),
         )
+
+    def _gpu_bytes(self, device: str) -> int:
+        return gpu_bytes(device, None if self._runner is None else self._runner.scorer)
 
     def _send(self, kind: str, *, may_drop: bool = False, **fields: object) -> None:
         assert self._control is not None, "the channel is the first thing opened"
