@@ -73,7 +73,7 @@ def descriptions() -> str:
     return b"".join(texts).decode("utf-8", "replace")
 
 
-def packages(text: str, most: int) -> list[Package]:
+def parse(text: str, most: int) -> list[Package]:
     """Parse a Translation-en file; keep a sample that depends on nothing but names."""
     found: dict[str, Package] = {}
     for record in text.split("\n\n"):
@@ -127,6 +127,16 @@ def rankings(sample: Sequence[Package], queries: int, docs: int) -> Iterator[Ran
             yield Ranking(package.synopsis, texts, (top.index(own),))
 
 
+def write(path: Path, *, queries: int, docs: int, packages: int) -> None:
+    """Build rankings and write them as JSON lines, compressed where the name ends in .gz."""
+    sample = parse(descriptions(), packages)
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "wt", encoding="utf-8") as file:
+        for found in rankings(sample, queries, docs):
+            line = {"query": found.query, "docs": found.docs, "relevant": found.relevant}
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
 def _words(text: str) -> list[str]:
     return re.findall(r"[a-z0-9]+", text.lower())
 
@@ -138,12 +148,12 @@ def main() -> None:
     parser.add_argument("--docs", type=int, default=50)
     parser.add_argument("--packages", type=int, default=12_000)
     arguments = parser.parse_args()
-    sample = packages(descriptions(), arguments.packages)
-    opened = gzip.open if arguments.output.suffix == ".gz" else open
-    with opened(arguments.output, "wt", encoding="utf-8") as file:
-        for found in rankings(sample, arguments.queries, arguments.docs):
-            line = {"query": found.query, "docs": found.docs, "relevant": found.relevant}
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    write(
+        arguments.output,
+        queries=arguments.queries,
+        docs=arguments.docs,
+        packages=arguments.packages,
+    )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 _FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8")
-_PACKAGES = ("torch", "transformers", "onnxruntime", "gunicorn", "uvicorn", "starlette")
+_PACKAGES = ("torch", "transformers", "onnxruntime", "openvino", "gunicorn", "uvicorn", "starlette")
 
 
 def describe() -> str:
