@@ -122,6 +122,8 @@ def words(annotation: object, bounds: Sequence[object] = ()) -> str:
         return f"{words(kind)}, or null"
     if origin is Literal:
         return " or ".join((", ".join(f"`{one}`" for one in arguments[:-1]), f"`{arguments[-1]}`"))
+    if origin is list:
+        return f"list of {words(arguments[0])}"
     if origin is dict:
         if isinstance(arguments[1], type) and issubclass(arguments[1], BaseModel):
             return "a section for each name"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,7 +10,7 @@ from enum import StrEnum
 PREFIX = "sha256:"
 SHORTEST_KEY = 16
 """Characters; a digest without salt is safe for keys that cannot be guessed, and only for them."""
-_DIGEST = re.compile(r"[0-9a-f]{64}")
+_HEXADECIMAL = frozenset("0123456789abcdef")
 
 
 class Scope(StrEnum):
@@ -119,7 +118,7 @@ def _entry(entry: str) -> ApiKey:
 
 def _digest(word: str) -> str:
     digest = word.removeprefix(PREFIX)
-    if not word.startswith(PREFIX) or _DIGEST.fullmatch(digest) is None:
+    if not word.startswith(PREFIX) or len(digest) != 64 or not _HEXADECIMAL.issuperset(digest):
         raise ValueError(f"does not begin with {PREFIX} and 64 hexadecimal digits")
     return digest
 

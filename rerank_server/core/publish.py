@@ -160,6 +160,8 @@ def version_state(
         "retry_in_s": max(0.0, retry_at - now) if retry_at is not None else None,
         "model": spec.model if spec is not None else None,
         "info": dict(shown.info) if shown is not None else {},
+        "fingerprint": spec.fingerprint if spec is not None else None,
+        "load_s": _load_s(shown),
         "settings": _settings(spec) if spec is not None else {},
         "totals": _totals(stats),
         "queue": {
@@ -192,6 +194,13 @@ def gpu_state(devices: Devices, now: float) -> dict[str, object]:
             for gpu in sight.gpus or ()
         ],
     }
+
+
+def _load_s(shown: Instance | None) -> float | None:
+    """Return how long the process took from its spawn to its first answer."""
+    if shown is None or shown.ready_at is None:
+        return None
+    return shown.ready_at - shown.spawned_at
 
 
 def _settings(spec: WorkerSpec) -> dict[str, object]:

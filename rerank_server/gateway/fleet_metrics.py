@@ -8,6 +8,8 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 
 from rerank_server.gateway.state import Section, items, number, section, text, versions
 
+FALLBACKS = "reranker_fallback_count"
+FALLBACK_LABELS = ("version", "to", "reason")
 STATES = ("RUNNING", "STARTING", "BACKOFF", "DRAINING", "STOPPING", "FAILED", "DISABLED")
 _QUANTILES = (("0.5", "p50"), ("0.9", "p90"), ("0.95", "p95"), ("0.99", "p99"))
 
@@ -19,6 +21,7 @@ def fleet_metrics(state: Section) -> Iterator[Metric]:
     fleet = versions(state)
     yield _inference(fleet)
     yield _states(fleet)
+    yield _moves(fleet)
     for name, description, value in _COUNTERS:
         counter = CounterMetricFamily(name, description, labels=["version"])
         for version in fleet:
@@ -75,6 +78,18 @@ def _states(fleet: list[Section]) -> Metric:
             is_in = text(version, "state") == state
             gauge.add_metric([text(version, "name"), state], 1.0 if is_in else 0.0)
     return gauge
+
+
+def _moves(fleet: list[Section]) -> Metric:
+    """Return the moves to the CPU, counted as fallbacks of the version to the device."""
+    counter = CounterMetricFamily(
+        FALLBACKS, "Answers by another version, or moves to the CPU", labels=FALLBACK_LABELS
+    )
+    for version in fleet:
+        moves = section(version.get("moves"))
+        for reason in moves:
+            counter.add_metric([text(version, "name"), "cpu", reason], number(moves, reason))
+    return counter
 
 
 def _total(key: str) -> Callable[[Section], float]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 
 import orjson
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
-from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector, CollectorRegistry
+from prometheus_client.registry import CollectorRegistry
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -15,7 +14,7 @@ from starlette.routing import BaseRoute, Route
 from rerank_server.core.routing import RoutesTable, VersionRoute, answers, nearest
 from rerank_server.errors import NotFoundError, UnavailableError
 from rerank_server.gateway.exchange import exchange_of
-from rerank_server.gateway.fleet_metrics import fleet_metrics
+from rerank_server.gateway.exposition import Everything
 from rerank_server.gateway.metrics import Metrics
 from rerank_server.gateway.state import StateFile, items, number, section, versions
 
@@ -32,6 +31,8 @@ _SHOWN = (
     "degraded",
     "model",
     "info",
+    "fingerprint",
+    "load_s",
     "settings",
     "restarts",
     "totals",
@@ -46,8 +47,7 @@ class Views:
 
     def __init__(self, state: StateFile, metrics: Metrics) -> None:
         self._state = state
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_Everything(state, metrics))
+        self._metrics = metrics
 
     def routes(self) -> list[BaseRoute]:
         """Return the pages' routes; each answers GET and HEAD."""
@@ -96,22 +96,12 @@ class Views:
 
     async def metrics(self, request: Request) -> Response:
         """Give all metrics in Prometheus' text format."""
-        text = generate_latest(self._registry)
+        view = exchange_of(request.scope).view
+        table = view.table if view is not None else None
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(Everything(self._state.current(), self._metrics, table))
+        text = generate_latest(registry)
         return Response(text, headers={"content-type": CONTENT_TYPE_PLAIN_0_0_4})
-
-
-class _Everything(Collector):
-    def __init__(self, state: StateFile, metrics: Metrics) -> None:
-        self._state = state
-        self._metrics = metrics
-
-    def collect(self) -> Iterable[Metric]:
-        """Give the gateway's metrics, then the fleet's."""
-        return self._both()
-
-    def _both(self) -> Iterator[Metric]:
-        yield from self._metrics.collect()
-        yield from fleet_metrics(self._state.current())
 
 
 def _describe(version: Mapping[str, object]) -> dict[str, object]:

@@ -54,13 +54,29 @@ def test_fallbacks_are_counted_under_configured_names_only(gateway: Gateway) -> 
     text = gateway.get("/metrics").text
 
     name = "reranker_fallback_count_total"
-    said = {key: value for key, value in series(text).items() if key.startswith(name)}
+    said = {key: value for key, value in series(text).items() if key.startswith(name) and value}
     assert said == {
         name + '{reason="failed",to="v1",version="v2"}': 1.0,
         name + '{reason="disabled",to="v1",version="v3"}': 1.0,
         name + '{reason="unknown_version",to="v1",version="unknown"}': 1.0,
     }
     assert "label" not in text
+
+
+def test_fallbacks_that_may_come_stand_at_zero_before_and_moves_to_the_cpu_count(
+    gateway: Gateway,
+) -> None:
+    moved = {"name": "v2", "moves": {"gpu_memory": 2}}
+    publish_state(gateway.directory, {**STATE, "versions": [moved]})
+    gateway.show(table(route("v1", "v1.1"), route("v2", "v2.1", fallback=["v1"])))
+
+    said = series(gateway.get("/metrics").text)
+
+    name = "reranker_fallback_count_total"
+    found = {key: value for key, value in said.items() if key.startswith(name)}
+    assert found.pop(name + '{reason="gpu_memory",to="cpu",version="v2"}') == 2.0
+    assert len(found) == len(FallbackReason) - 1
+    assert set(found.values()) == {0.0}
 
 
 def test_a_model_of_some_other_server_in_the_body_is_no_fallback_to_count(
@@ -83,7 +99,7 @@ def test_another_version_than_the_default_for_an_unknown_model_is_counted(
     gateway.post("/rerank", BODY | {"model": "some-model"})
 
     said = series(gateway.get("/metrics").text)
-    assert [key for key in said if "fallback_count_total" in key] == [
+    assert [key for key in said if "fallback_count_total" in key and said[key]] == [
         'reranker_fallback_count_total{reason="unknown_version",to="v2",version="unknown"}'
     ]
 
