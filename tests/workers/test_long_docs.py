@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -11,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank_workers.chunks import Span
+from rerank_workers.jobs import Job, Scored
 from rerank_workers.long_docs import AT_ONCE, Cut, Won, cut
+from rerank_workers.messages import scored_answer
 from rerank_workers.scorer import Item
 
 
@@ -180,3 +183,20 @@ def test_windows_cover_every_document(docs: list[str]) -> None:
 @pytest.mark.parametrize("docs", [[], [""]])
 def test_nothing_to_cut_is_no_fault(docs: list[str]) -> None:
     assert cut(WordEncoder(), "jet", docs).truncated() == []
+
+
+@pytest.mark.parametrize(
+    ("won", "expected"),
+    [
+        (None, {}),
+        ([Won(Span(10, 30), 1, 3)], {"windows": [[10, 30, 1, 3]]}),
+    ],
+)
+def test_the_answer_names_windows_only_where_documents_are_cut_into_them(
+    won: list[Won] | None, expected: dict[str, object]
+) -> None:
+    scored = Scored(Job(1, "jet", ["doc"], 0.0), [1.0], [0.7], [20], [], 0.0, 0.0, won)
+
+    body = json.loads(scored_answer(scored, 1.0).body)
+
+    assert {key: value for key, value in body.items() if key == "windows"} == expected

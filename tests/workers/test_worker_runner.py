@@ -44,7 +44,7 @@ class Gated:
             raise ValueError("no tokens")
         if query == "stop":
             raise KeyboardInterrupt
-        return [Text(doc) for doc in docs]
+        return [Text(doc, 1 + min(len(doc), 20), len(doc) > 20) for doc in docs]
 
     def score(self, items: Sequence[Item]) -> Sequence[float]:
         self.began.put([item.text for item in items if isinstance(item, Text)])
@@ -80,7 +80,7 @@ Build = Callable[..., Bench]
 def build() -> Iterator[Build]:
     benches: list[Bench] = []
 
-    def make(load: Load | None = None, clean: bool = False) -> Bench:
+    def make(load: Load | None = None, clean: bool = False, chunk: bool = False) -> Bench:
         model = Gated()
         events: queue.SimpleQueue[Event] = queue.SimpleQueue()
 
@@ -88,7 +88,7 @@ def build() -> Iterator[Build]:
             for event in batch:
                 events.put(event)
 
-        limits = RunnerLimits(batch_size=2, max_batch_tokens=100, clean=clean)
+        limits = RunnerLimits(batch_size=2, max_batch_tokens=100, clean=clean, chunk=chunk)
         bench = Bench(Runner(load or (lambda progress: Model(model)), limits, post), model, events)
         benches.append(bench)
         bench.runner.start()
@@ -226,3 +226,37 @@ def test_texts_are_cleaned_where_the_config_says_so(build: Build) -> None:
 
     assert bench.encoded() == "q q"
     assert bench.began() == ["a b"]
+
+
+def test_long_documents_are_cut_into_windows_where_the_config_says_so(build: Build) -> None:
+    bench = build(chunk=True)
+    bench.next()
+
+    bench.runner.submit(job(1, "It flew quite far. It was fast.", "short"))
+    first, second = bench.began(), None
+    bench.model.gate.put(None)
+    second = bench.began()
+    bench.model.gate.put(None)
+    *_, scored = (bench.next(), bench.next(), bench.next())
+
+    assert sorted(first + second) == ["It flew quite far.", "It was fast.", "short"]
+    assert isinstance(scored, Scored)
+    assert scored.raw == [0.5, 0.5]
+    assert scored.truncated == []
+    assert scored.won is not None
+    assert [won.count for won in scored.won] == [2, 1]
+
+
+def test_long_documents_are_cut_off_by_default(build: Build) -> None:
+    bench = build()
+    bench.next()
+
+    bench.runner.submit(job(1, "It flew quite far. It was fast."))
+    bench.began()
+    bench.model.gate.put(None)
+    bench.next()
+    scored = bench.next()
+
+    assert isinstance(scored, Scored)
+    assert scored.truncated == [0]
+    assert scored.won is None

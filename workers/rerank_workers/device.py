@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from rerank_workers.batcher import Batcher, BatchLimits, Pair
 from rerank_workers.failures import DeviceBrokenError, Failure, one_line
 from rerank_workers.jobs import BatchDone, Broken, Event, Job, JobFailed, Scored
+from rerank_workers.long_docs import Cut
 from rerank_workers.scorer import DeviceMemoryError, Item, Scorer
 from rerank_workers.scoring import Model, ModelError
 from rerank_workers.wire import CAUSE_GPU_ERROR, EXIT_CRASHED, EXIT_NO_DEVICE_MEMORY
@@ -26,6 +27,8 @@ class Work:
     raw: list[float] = field(default_factory=list)
     missing: int = 0
     inference_s: float = 0.0
+    cut: Cut | None = None
+    """How the items are windows of the documents; None: each item is a document."""
 
     def __post_init__(self) -> None:
         self.raw = [0.0] * len(self.items)
@@ -116,16 +119,21 @@ class Device:
         """Report a job all of whose pairs are scored, if anyone still waits for it."""
         if work.missing or self._works.get(work.job) is not work:
             return []
+        raw, won = work.raw, None
+        if work.cut is not None:
+            raw, won = work.cut.best(work.raw)
         try:
-            unit = self._model.unit(work.raw)
+            unit = self._model.unit(raw)
         except ModelError as error:
             return [self._fail(work, error)]
         del self._works[work.job]
-        tokens = [item.tokens for item in work.items]
-        truncated = [index for index, item in enumerate(work.items) if item.truncated]
-        return [
-            Scored(work.job, work.raw, unit, tokens, truncated, work.tokenize_s, work.inference_s)
-        ]
+        if work.cut is not None:
+            tokens, truncated = work.cut.tokens(), work.cut.truncated()
+        else:
+            tokens = [item.tokens for item in work.items]
+            truncated = [index for index, item in enumerate(work.items) if item.truncated]
+        times = (work.tokenize_s, work.inference_s)
+        return [Scored(work.job, raw, unit, tokens, truncated, *times, won)]
 
     def _fail(self, work: Work, error: ModelError) -> JobFailed:
         self.drop(work.job)

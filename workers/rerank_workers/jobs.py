@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rerank_workers.failures import Failure
+from rerank_workers.long_docs import Won
 
 
 @dataclass(eq=False, slots=True)
@@ -67,6 +68,8 @@ class Scored:
     truncated: list[int]
     tokenize_s: float
     inference_s: float
+    won: list[Won] | None = None
+    """The best window of each document, where long ones are cut into windows."""
 
 
 @dataclass(frozen=True, slots=True)

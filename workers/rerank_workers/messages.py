@@ -66,6 +66,10 @@ def scored_answer(scored: Scored, now: float) -> Answer:
         "tokenize_ms": round(scored.tokenize_s * 1000, 3),
         "inference_ms": round(scored.inference_s * 1000, 3),
     }
+    if scored.won is not None:
+        body["windows"] = [
+            (won.span.start, won.span.end, won.number, won.count) for won in scored.won
+        ]
     return Answer(HTTPStatus.OK, _encode(body).encode("ascii"))
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
+from rerank_workers import long_docs
 from rerank_workers.device import Device, Work
 from rerank_workers.failures import DeviceBrokenError, Failure, failure_of, named, one_line
 from rerank_workers.jobs import Broken, Event, Job, JobFailed, Loaded, Progressed
@@ -39,6 +40,8 @@ class RunnerLimits:
     batch_size: int
     max_batch_tokens: int
     clean: bool = False
+    chunk: bool = False
+    """Whether documents that do not fit are scored window by window, not cut off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +159,8 @@ class Runner:
         if self._limits.clean:
             query, docs = clean(query), [clean(doc) for doc in docs]
         try:
-            items = model.encode(query, docs)
+            cut = long_docs.cut(model.encode, query, docs) if self._limits.chunk else None
+            items = model.encode(query, docs) if cut is None else cut.items
         except ModelError as error:
             self._post([JobFailed(job, str(error), error.site)])
         except DeviceMemoryError as error:
@@ -164,4 +168,4 @@ class Runner:
         except DeviceBrokenError as error:
             self._post([Broken(Failure(one_line(str(error)), EXIT_CRASHED, CAUSE_GPU_ERROR))])
         else:
-            self._mailbox.put(Work(job, items, self._clock() - started))
+            self._mailbox.put(Work(job, items, self._clock() - started, cut=cut))

@@ -33,6 +33,8 @@ class Settings:
     clean: bool
     engine_store: str | None = None
     """File in which the choice of an engine is remembered; None: the exact one, always."""
+    long_docs: str | None = None
+    """"chunk": documents that do not fit are scored window by window; else they are cut off."""
 
     @property
     def path(self) -> Path:

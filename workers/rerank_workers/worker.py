@@ -101,7 +101,12 @@ class Worker:
         threads = prepare(os.environ, settings.threads, usable_cores())
         self._runner = Runner(
             partial(load_version, settings, threads),
-            RunnerLimits(settings.batch_size, settings.max_batch_tokens, settings.clean),
+            RunnerLimits(
+                settings.batch_size,
+                settings.max_batch_tokens,
+                settings.clean,
+                chunk=settings.long_docs == "chunk",
+            ),
             self._post,
             self._loop.time,
         )
