@@ -93,6 +93,10 @@ class Gateways:
         self._site.janitor.watch(child.pid)
         self._happened(FrontSpawned(generation, child.pid))
 
+    def owns(self, pid: int) -> bool:
+        """Tell whether this is the pid of a gateway whose exit will be handled here."""
+        return any(gateway.child.pid == pid for gateway in self._gateways.values())
+
     def stop(self, generation: int) -> None:
         """TERM: it finishes what is in flight."""
         if (gateway := self._gateways.get(generation)) is not None:
@@ -119,7 +123,7 @@ class Gateways:
         }
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
         words.append("--access-log" if spec.access_log else "--no-access-log")
-        return (sys.executable, "-I", "-m", "rerank_server.gateway", *words)
+        return (sys.executable, "-I", "-u", "-m", "rerank_server.gateway", *words)
 
     def _on_ready(self, generation: int) -> None:
         gateway = self._gateways[generation]
