@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from rerank_server.errors import BadRequestError, TooLargeError
 
 _FLAG_WORDS = {"true": True, "false": False}
-_MAX_DIGITS = 9
 
 
 def query(body: Mapping[str, object], key: str) -> str:
@@ -43,7 +42,7 @@ def documents(
     """Return a required list of documents as texts; it may be empty.
 
     A document is a string, or an object whose `text` is taken; with `rank_fields`, an object's
-    strings under those names are taken instead, in that order, a line each.
+    strings under those names are taken instead, if it has any, in that order, a line each.
     """
     value = _list(body, key, max_count)
     if set(map(type, value)) <= {str}:
@@ -57,10 +56,8 @@ def _document(item: object, field: str, rank_fields: Sequence[str]) -> str:
     if not isinstance(item, dict):
         what = "a string or an object with text"
         raise BadRequestError(f"{field} must be {what}, not {kind(item)}", field=field)
-    if rank_fields:
-        parts = [item[name] for name in rank_fields if item.get(name) is not None]
-        if not parts:
-            raise BadRequestError(f"{field} has none of the rank_fields", field=field)
+    parts = [item[name] for name in rank_fields if item.get(name) is not None]
+    if parts:
         if not set(map(type, parts)) <= {str}:
             raise BadRequestError(f"{field}: the rank_fields must be strings", field=field)
         return "\n".join(parts)
@@ -103,7 +100,7 @@ def optional_flag(body: Mapping[str, object], key: str) -> bool | None:
 
 def count(body: Mapping[str, object], key: str) -> int | None:
     """Return an optional whole number of at least 1."""
-    value = body.get(key)
+    value = _whole(body.get(key))
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int):
@@ -114,20 +111,28 @@ def count(body: Mapping[str, object], key: str) -> int | None:
 
 
 def top(body: Mapping[str, object], key: str) -> int | None:
-    """Return how many results are asked for; None, and so 0, means all.
-
-    As other servers' clients send it: 2.0 and "2" are taken for 2.
-    """
-    value = body.get(key)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS:
-        value = int(value)
+    """Return how many results are asked for; None, and so 0, means all."""
+    value = _whole(body.get(key))
     if isinstance(value, bool) or not isinstance(value, int | None):
         raise BadRequestError(f"{key} must be a whole number, not {kind(value)}", field=key)
     if value is not None and value < 0:
         raise BadRequestError(f"{key} must be at least 1, or 0 for all", field=key)
     return value or None
+
+
+def _whole(value: object) -> object:
+    """Return the number that some languages can only write as 2.0; anything else as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def word(body: Mapping[str, object], key: str, words: Sequence[str]) -> str:
+    """Return one of these words; the first of them if the body has none."""
+    value = body.get(key)
+    if value is None:
+        return words[0]
+    if not isinstance(value, str) or value not in words:
+        raise BadRequestError(f"{key} must be {' or '.join(words)}", field=key)
+    return value
 
 
 def name(body: Mapping[str, object], key: str) -> str | None:

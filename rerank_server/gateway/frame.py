@@ -20,7 +20,9 @@ from rerank_server.errors import (
 from rerank_server.gateway import cors, keys
 from rerank_server.gateway.answers import Headers, send_error
 from rerank_server.gateway.body import ClientGoneError
+from rerank_server.gateway.dialects.superset import SUPERSET
 from rerank_server.gateway.exchange import Exchange, RequestIds, attach
+from rerank_server.gateway.places import is_foreign
 from rerank_server.gateway.table import Routes
 from rerank_server.gateway.trace import trace_of
 
@@ -104,6 +106,8 @@ class Frame:
             await send({"type": "http.response.body", "body": b""})
             return True
         if access.keys:
+            if is_foreign(scope["path"]):
+                exchange.dialect = SUPERSET
             keys.check(access, method, scope["path"], scope["query_string"], exchange.headers)
         return False
 

@@ -182,3 +182,18 @@ def test_pages_of_other_origins_may_not(gateway: Gateway, origins: tuple[str, ..
     assert framed.status_code == 200
     for answer in (before, framed):
         assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+@pytest.mark.parametrize(
+    ("path", "key"),
+    [("/v1/rerank", "detail"), ("/v2/rerank", "message"), ("/rerank", "request_id")],
+)
+def test_a_request_turned_away_is_told_so_in_the_form_of_its_path(
+    gateway: Gateway, path: str, key: str
+) -> None:
+    guard(gateway, Access(KEYS))
+
+    answer = ask(gateway, "POST", path, None, "superset")
+
+    assert answer.status_code == 401
+    assert key in answer.json()

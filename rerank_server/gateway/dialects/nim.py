@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import orjson
 
-from rerank_server.errors import BadRequestError
 from rerank_server.gateway import fields
 from rerank_server.gateway.dialect import ScoreRequest, ScoreResult
 from rerank_server.gateway.dialects.shared import ObjectErrors, shown, usage, wants_raw
@@ -29,16 +28,13 @@ class Nim(ObjectErrors):
             query = fields.text(query.get("text"), "query.text")
         else:
             query = fields.query(body, "query")
-        truncate = (fields.name(body, "truncate") or "END").upper()
-        if truncate not in _TRUNCATE:
-            raise BadRequestError("truncate must be END or NONE", field="truncate")
         return ScoreRequest(
             query=query,
             docs=fields.documents(body, "passages", max_docs),
             model=fields.name(body, "model"),
             top_n=fields.top(body, "top_k"),
             raw_scores=wants_raw(body),
-            may_truncate=truncate == "END",
+            may_truncate=fields.word(body, "truncate", _TRUNCATE) == "END",
         )
 
     def render(self, request: ScoreRequest, result: ScoreResult) -> bytes:

@@ -22,24 +22,11 @@ _RETURN_FLAGS = ("return_documents", "return_text", "return_input")
 
 
 def wants_raw(body: Mapping[str, object]) -> bool:
-    """Tell whether raw scores are asked for, in any server's words; 0..1 by default.
-
-    Raises:
-        BadRequestError: two of the words contradict each other.
-    """
-    asked = {
-        key: said is means_raw
-        for key, means_raw in _RAW_FLAGS
-        if key in body and (said := fields.optional_flag(body, key)) is not None
-    }
-    # raw_scores: false is what many clients send by default, so it forbids nothing.
-    if asked.get("raw_scores") is False:
-        del asked["raw_scores"]
-    if len(set(asked.values())) > 1:
-        raise BadRequestError(
-            f"{' and '.join(asked)} contradict each other", field=next(iter(asked))
-        )
-    return True in asked.values()
+    """Tell whether raw scores are asked for, in any server's words; 0..1 unless one does."""
+    asked = [
+        fields.optional_flag(body, key) is means_raw for key, means_raw in _RAW_FLAGS if key in body
+    ]
+    return True in asked
 
 
 def wants_docs(body: Mapping[str, object]) -> bool | None:

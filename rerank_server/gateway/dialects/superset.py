@@ -42,7 +42,7 @@ class Superset(ObjectErrors):
             return_docs=return_docs,
             raw_scores=wants_raw(body),
             # Models here keep a text's beginning; one that must keep its end may not be cut.
-            may_truncate=fields.name(body, "truncation_side") != "left",
+            may_truncate=fields.word(body, "truncation_side", ("right", "left")) == "right",
         )
 
     def render(self, request: ScoreRequest, result: ScoreResult) -> bytes:

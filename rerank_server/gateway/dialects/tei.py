@@ -83,12 +83,9 @@ def _status(error: RerankServerError) -> int:
 
 
 def _may_truncate(body: Mapping[str, object]) -> bool:
-    direction = fields.name(body, "truncation_direction") or "Right"
-    if direction.lower() not in ("left", "right"):
-        field = "truncation_direction"
-        raise BadRequestError(f"{field} must be Left or Right", field=field)
+    direction = fields.word(body, "truncation_direction", ("Right", "Left", "right", "left"))
     # Models here keep a text's beginning; one that must keep its end may not be cut at all.
-    return fields.optional_flag(body, "truncate") is not False and direction.lower() == "right"
+    return direction.lower() == "right" and fields.optional_flag(body, "truncate") is not False
 
 
 TEI = Tei()
