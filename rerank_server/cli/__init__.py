@@ -13,6 +13,7 @@ from rerank_server.cli import (
     check,
     compare,
     configuration,
+    export,
     key,
     logs,
     probe,
@@ -46,6 +47,7 @@ app.command("init")(versions.init)
 app.command("pull")(versions.pull)
 app.command("install")(versions.install)
 app.command("check")(check.check)
+app.command("export")(export.export)
 app.command("key")(key.key)
 app.command("config")(configuration.config)
 

@@ -18,6 +18,7 @@ from rerank_server.gateway.exchange import Exchange
 from rerank_server.gateway.frame import Frame
 from rerank_server.gateway.health import Health
 from rerank_server.gateway.metrics import Metrics
+from rerank_server.gateway.reference import Reference
 from rerank_server.gateway.scoring import Scoring
 from rerank_server.gateway.state import StateFile
 from rerank_server.gateway.table import Routes
@@ -56,7 +57,8 @@ def build(parts: Parts, middleware: Sequence[Middleware] = ()) -> Starlette:
     )
     app.router.redirect_slashes = False
     scoring = Scoring(parts.walker, parts.metrics, parts.routes)
-    app.router.default = Health(Dispatch(scoring, Cards(parts.state)), parts.walker)
+    pages = Dispatch(scoring, Cards(parts.state), Reference())
+    app.router.default = Health(pages, parts.walker)
     return app
 
 

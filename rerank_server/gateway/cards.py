@@ -13,10 +13,11 @@ from rerank_server.errors import NotFoundError, UnavailableError
 from rerank_server.gateway.answers import Headers, send_json
 from rerank_server.gateway.dialect import Fallback
 from rerank_server.gateway.exchange import exchange_of
+from rerank_server.gateway.paths import Page
 from rerank_server.gateway.places import model_of
 from rerank_server.gateway.scoring import headers
 from rerank_server.gateway.state import Section, StateFile, number, section, text, versions
-from rerank_server.gateway.table import Page, Place, View
+from rerank_server.gateway.table import Place, View
 
 _DTYPES = {"float16": "float16", "bfloat16": "bfloat16", "fp16": "float16", "bf16": "bfloat16"}
 _LABEL = "LABEL_0"  # the one label of a reranker: how relevant

@@ -10,9 +10,10 @@ from rerank_server.gateway.cards import Cards
 from rerank_server.gateway.dialects.superset import SUPERSET
 from rerank_server.gateway.exchange import exchange_of
 from rerank_server.gateway.metrics import UNKNOWN
+from rerank_server.gateway.paths import Page
 from rerank_server.gateway.places import find, is_foreign
+from rerank_server.gateway.reference import Reference
 from rerank_server.gateway.scoring import Scoring
-from rerank_server.gateway.table import Page
 
 
 class Dispatch:
@@ -21,9 +22,10 @@ class Dispatch:
     The versions' paths come and go with the routes table, so they are no routes of Starlette's.
     """
 
-    def __init__(self, scoring: Scoring, cards: Cards) -> None:
+    def __init__(self, scoring: Scoring, cards: Cards, reference: Reference) -> None:
         self._scoring = scoring
         self._cards = cards
+        self._reference = reference
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request.
@@ -48,7 +50,9 @@ class Dispatch:
             case _:
                 exchange.version = None  # not counted among score requests
                 _require(scope, "GET", "HEAD")
-                await self._cards.serve(view, place, scope, receive, send)
+                is_reference = place.page in (Page.OPENAPI, Page.DOCS)
+                pages = self._reference if is_reference else self._cards
+                await pages.serve(view, place, scope, receive, send)
                 return
         exchange.version = place.version or view.table.default or UNKNOWN
         _require(scope, "POST")

@@ -12,8 +12,9 @@ from rerank_server.gateway.answers import send_json
 from rerank_server.gateway.connection import Answer
 from rerank_server.gateway.dialect import Scores
 from rerank_server.gateway.exchange import Exchange, exchange_of
+from rerank_server.gateway.paths import Page
 from rerank_server.gateway.replies import scores_of
-from rerank_server.gateway.table import Page, View
+from rerank_server.gateway.table import View
 from rerank_server.gateway.upstream import Errand, Refused
 from rerank_server.gateway.walk import Walker
 

@@ -5,59 +5,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum, auto
 from pathlib import Path
-from types import MappingProxyType
 from typing import Protocol
 
 import orjson
 
 from rerank_server.core.limits import Limits
 from rerank_server.core.routing import RoutesTable, from_json
+from rerank_server.gateway.paths import PAGES, Page
 from rerank_server.gateway.watched import WatchedFile
 
 log = logging.getLogger(__name__)
 
 _DEFAULTS = Limits()
-SCORE_PATH = "/rerank"
-"""The path without a version: header, body or the default choose."""
-
-
-class Page(Enum):
-    """What is done at a path."""
-
-    SCORE = auto()
-    """Score; before the body is read, errors are in the server's own format."""
-    SCORE_OBJECT = auto()
-    """Score at a path of other servers; before the body is read, errors are in their format."""
-    INFO = auto()
-    MODELS = auto()
-    AUTH = auto()
-    OPENAPI = auto()
-    DOCS = auto()
-
-
-PAGES: Mapping[str, Page] = MappingProxyType(
-    {
-        SCORE_PATH: Page.SCORE,
-        "/v1/rerank": Page.SCORE_OBJECT,
-        "/v2/rerank": Page.SCORE_OBJECT,
-        "/reranking": Page.SCORE_OBJECT,
-        "/v1/reranking": Page.SCORE_OBJECT,
-        "/v1/ranking": Page.SCORE_OBJECT,
-        "/score": Page.SCORE_OBJECT,
-        "/v1/score": Page.SCORE_OBJECT,
-        "/info": Page.INFO,
-        "/v1/models": Page.MODELS,
-        "/v1/cluster/auth": Page.AUTH,
-        "/openapi.json": Page.OPENAPI,
-        "/docs": Page.DOCS,
-    }
-)
-"""Every path the routes table brings, plain and behind each version's endpoint.
-
-Below `/v1/models` stands one more part, the model's name.
-"""
 
 
 @dataclass(frozen=True, slots=True)

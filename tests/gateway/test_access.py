@@ -11,7 +11,7 @@ import pytest
 
 from rerank_server.core.access import PAGES as CHOSEN
 from rerank_server.core.access import Access, ApiKey, Scope, digest_of
-from rerank_server.gateway.table import PAGES
+from rerank_server.gateway.paths import PAGES
 from tests.gateway.fakes import route, table
 from tests.gateway.harness import JSON, Gateway
 

@@ -1,0 +1,169 @@
+"""Schemas of what is answered, format by format, and of errors."""
+
+from __future__ import annotations
+
+from rerank_server.gateway.openapi.words import (
+    COUNT,
+    NAME,
+    NUMBER,
+    STRING,
+    Json,
+    array,
+    ref,
+    structure,
+)
+
+_LIST: Json = {"const": "list"}
+_SCORE: dict[str, Json] = {"index": COUNT, "score": NUMBER}
+_RELEVANCE: dict[str, Json] = {"index": COUNT, "relevance_score": NUMBER}
+
+
+def _ranked(properties: dict[str, Json], *optional: str) -> Json:
+    required = [key for key in properties if key not in optional]
+    return array(structure("One document.", properties, required))
+
+
+_NATIVE = structure(
+    "Scores in input order, and the ranking.",
+    {
+        "version": STRING,
+        "scores": array(NUMBER),
+        "results": _ranked({**_SCORE, "doc": STRING}, "doc"),
+        "fallback": {
+            "type": ["object", "null"],
+            "properties": {"from": STRING, "reason": STRING},
+            "description": "Set when another version answered than the one asked for.",
+        },
+        "degraded": {
+            "type": ["string", "null"],
+            "description": "Set when the version runs on the CPU for want of a GPU: why.",
+        },
+        "usage": structure("Work done.", {"pairs": COUNT, "tokens": COUNT}, ["pairs", "tokens"]),
+        "timing_ms": structure(
+            "Milliseconds.",
+            {"queue": NUMBER, "inference": NUMBER, "total": NUMBER},
+            ["queue", "inference", "total"],
+        ),
+    },
+    ["version", "scores", "results", "usage", "timing_ms"],
+)
+_DOCUMENTS = structure(
+    "What the clients of Cohere, Jina, vLLM, Xinference, llama.cpp and Infinity read.",
+    {
+        "id": STRING,
+        "object": _LIST,
+        "created": COUNT,
+        "model": STRING,
+        "results": _ranked({**_RELEVANCE, "document": ref("Document")}, "document"),
+        "usage": ref("Usage"),
+        "meta": {"type": "object"},
+    },
+    ["id", "object", "created", "model", "results", "usage", "meta"],
+)
+_TEI = {
+    **_ranked({**_SCORE, "text": STRING}, "text"),
+    "description": "All texts, best first.",
+}
+_PAIRS = structure(
+    "A score for each document, in input order.",
+    {
+        "id": STRING,
+        "object": _LIST,
+        "created": COUNT,
+        "model": STRING,
+        "data": _ranked({**_SCORE, "object": {"const": "score"}}),
+        "usage": ref("Usage"),
+    },
+    ["id", "object", "created", "model", "data", "usage"],
+)
+_MIXEDBREAD = structure(
+    "Ranked.",
+    {
+        "usage": ref("Usage"),
+        "model": STRING,
+        "data": _ranked({**_SCORE, "input": NAME, "object": {"const": "rank_result"}}),
+        "object": _LIST,
+        "top_k": COUNT,
+        "return_input": {"type": "boolean"},
+    },
+    ["usage", "model", "data", "object", "top_k", "return_input"],
+)
+_VOYAGE = structure(
+    "Ranked.",
+    {
+        "object": _LIST,
+        "data": _ranked({**_RELEVANCE, "document": STRING}, "document"),
+        "model": STRING,
+        "usage": structure("Tokens read.", {"total_tokens": COUNT}, ["total_tokens"]),
+    },
+    ["object", "data", "model", "usage"],
+)
+_NIM = structure(
+    "Ranked; `logit` is 0 to 1 unless raw scores were asked for.",
+    {"rankings": _ranked({"index": COUNT, "logit": NUMBER}), "usage": ref("Usage")},
+    ["rankings", "usage"],
+)
+_FORMATS: dict[str, Json] = {
+    "NativeResponse": _NATIVE,
+    "DocumentsResponse": _DOCUMENTS,
+    "TeiResponse": _TEI,
+    "PairsResponse": _PAIRS,
+    "MixedbreadResponse": _MIXEDBREAD,
+    "VoyageResponse": _VOYAGE,
+    "NimResponse": _NIM,
+}
+ANSWERS: dict[str, Json] = {
+    **_FORMATS,
+    "ScoreResponse": {
+        "description": "In the format of the request.",
+        "anyOf": [ref(name) for name in _FORMATS],
+    },
+    "Usage": structure(
+        "Tokens read.",
+        {"prompt_tokens": COUNT, "total_tokens": COUNT},
+        ["prompt_tokens", "total_tokens"],
+    ),
+}
+"""By name; `ScoreResponse` is any of the formats."""
+
+ERRORS: dict[str, Json] = {
+    "NativeError": structure(
+        "The server's own format.",
+        {
+            "error": structure(
+                "What is wrong.",
+                {"code": STRING, "message": STRING, "field": STRING},
+                ["code", "message"],
+            ),
+            "request_id": STRING,
+        },
+        ["error", "request_id"],
+    ),
+    "ObjectError": structure(
+        "What the clients of other services read.",
+        {
+            "error": structure(
+                "What is wrong.",
+                {"message": STRING, "type": STRING, "param": NAME, "code": COUNT},
+                ["message", "type", "param", "code"],
+            ),
+            "message": STRING,
+            "detail": STRING,
+            "id": STRING,
+        },
+        ["error", "message", "detail", "id"],
+    ),
+    "TeiError": structure(
+        "text-embeddings-inference.",
+        {
+            "error": STRING,
+            "error_type": {"enum": ["validation", "empty", "overloaded", "unhealthy", "backend"]},
+        },
+        ["error", "error_type"],
+    ),
+    "Error": {
+        "description": "In the format of the request, or of the path if it has none yet.",
+        "anyOf": [ref("NativeError"), ref("ObjectError"), ref("TeiError")],
+    },
+}
+"""By name; `Error` is any of them."""
