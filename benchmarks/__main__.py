@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks import gateway, machine, startup
+from benchmarks import gateway, machine, overload, startup
 
 
 def main() -> None:
@@ -11,7 +11,9 @@ def main() -> None:
     print("## Start and idle memory\n")
     print(startup.report(startup.measure()), "\n")
     print("## Gateway alone\n")
-    print(gateway.report(gateway.measure()))
+    print(gateway.report(gateway.measure()), "\n")
+    print("## Overload\n")
+    print(overload.report(overload.measure()))
 
 
 if __name__ == "__main__":
