@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from rerank_server.core.limits import Limits
 from rerank_server.core.devices import Devices
+from rerank_server.core.limits import Limits
 from rerank_server.core.routing import (
     FallbackReason,
     RoutesTable,

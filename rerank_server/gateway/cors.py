@@ -12,7 +12,10 @@ _TAKEN = (
     b"authorization, content-type, traceparent, x-api-key, x-request-id, x-request-timeout, "
     b"x-rerank-strict, x-rerank-version"
 )
-_SHOWN = b"retry-after, server-timing, x-request-id, x-rerank-fallback, x-rerank-version"
+_SHOWN = (
+    b"retry-after, server-timing, x-request-id, "
+    b"x-rerank-degraded, x-rerank-fallback, x-rerank-version"
+)
 _PREFLIGHT: Headers = [
     (b"access-control-allow-methods", b"GET, POST"),
     (b"access-control-allow-headers", _TAKEN),

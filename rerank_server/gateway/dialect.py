@@ -63,6 +63,8 @@ class ScoreResult:
     """Who served."""
     scores: Scores
     fallback: Fallback | None = None
+    degraded: FallbackReason | None = None
+    """Why the version runs on a lesser device than it should; None while it does not."""
     total_ms: float = 0.0
     request_id: str = ""
     created_s: int = 0

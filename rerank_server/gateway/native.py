@@ -49,6 +49,7 @@ class Native:
                 "fallback": None
                 if fallback is None
                 else {"from": fallback.asked, "reason": fallback.reason},
+                "degraded": result.degraded,
                 "usage": {"pairs": len(scores.raw), "tokens": sum(scores.tokens)},
                 "timing_ms": {
                     "queue": round(scores.queue_ms, 3),

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from rerank_server.core.routing import FallbackReason
 from rerank_server.errors import UnavailableError
 from rerank_server.gateway.dialect import Fallback, Scores
 
@@ -19,6 +20,7 @@ class Part:
     version: str
     scores: Scores
     fallback: Fallback | None
+    degraded: FallbackReason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,8 @@ async def join(questions: Sequence[Question], ask: Ask) -> Part:
         await asyncio.gather(*tasks, return_exceptions=True)
     if len({part.version for part in parts}) > 1:
         raise UnavailableError("the version changed while this request was scored; try again")
-    return Part(parts[0].version, _merged(questions, parts), parts[0].fallback)
+    degraded = next((part.degraded for part in parts if part.degraded is not None), None)
+    return Part(parts[0].version, _merged(questions, parts), parts[0].fallback, degraded)
 
 
 def _merged(questions: Sequence[Question], parts: Sequence[Part]) -> Scores:

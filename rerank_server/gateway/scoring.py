@@ -97,7 +97,8 @@ class Scoring:
         exchange.version, exchange.scores = result.version, result.scores
         exchange.fallback = _counted(choice, result)
         answer = exchange.dialect.render(request, result)
-        return answer, [*headers(result.version, result.fallback), server_timing(result)]
+        said = headers(result.version, result.fallback, result.degraded)
+        return answer, [*said, server_timing(result)]
 
     async def _result(
         self, journey: Journey, request: ScoreRequest, errand: Errand, exchange: Exchange
@@ -107,7 +108,8 @@ class Scoring:
             if candidate is None:
                 raise journey.dead_end(None)
             fallback = journey.fallback(candidate.version, None)
-            part = Part(candidate.version, Scores(), fallback)
+            degraded = journey.table.versions[candidate.version].degraded
+            part = Part(candidate.version, Scores(), fallback, degraded)
         elif request.queries is None:
             part = await self._part(journey, request.query, request.docs, errand)
         else:
@@ -124,6 +126,7 @@ class Scoring:
             version=part.version,
             scores=part.scores,
             fallback=part.fallback,
+            degraded=part.degraded,
             total_ms=(time.monotonic() - exchange.started) * 1000,
             request_id=exchange.request_id,
             created_s=int(time.time()),
@@ -134,15 +137,20 @@ class Scoring:
     ) -> Part:
         payload = orjson.dumps({"query": query, "docs": docs})
         arrival = await self._walker.walk(journey, replace(errand, payload=payload))
-        return Part(arrival.version, scores_of(arrival.answer, len(docs)), arrival.fallback)
+        scores = scores_of(arrival.answer, len(docs))
+        return Part(arrival.version, scores, arrival.fallback, arrival.degraded)
 
 
-def headers(version: str, fallback: Fallback | None) -> Headers:
-    """Return the headers that say who answered, and why it is not the one asked for."""
+def headers(
+    version: str, fallback: Fallback | None, degraded: FallbackReason | None = None
+) -> Headers:
+    """Return the headers that say who answered, why not the one asked for, and if from a CPU."""
     found = [(b"x-rerank-version", version.encode())]
     if fallback is not None:
         said = f"{fallback.asked}; reason={fallback.reason}"
         found.append((b"x-rerank-fallback", said.encode()))
+    if degraded is not None:
+        found.append((b"x-rerank-degraded", degraded.encode()))
     return found
 
 

@@ -23,6 +23,7 @@ from rerank_server.errors import DeadlineError, UnavailableError, WorkerLostErro
 from rerank_server.gateway.connection import Answer
 from rerank_server.gateway.dialect import Fallback
 from rerank_server.gateway.ledger import DEATHS_TO_REFUSE, LossLedger, digest_of
+from rerank_server.gateway.loads import Loads
 from rerank_server.gateway.table import Routes
 from rerank_server.gateway.upstream import Errand, Lost, Outcome, Refused, Upstream
 
@@ -96,6 +97,8 @@ class Arrival:
     version: str
     answer: Answer
     fallback: Fallback | None
+    degraded: FallbackReason | None = None
+    """Why it runs on a lesser device than it should; None while it does not."""
 
 
 class Walker:
@@ -109,6 +112,7 @@ class Walker:
     def __init__(self, upstream: Upstream, ledger: LossLedger) -> None:
         self._upstream = upstream
         self._ledger = ledger
+        self._loads = Loads()
         self._alone: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     async def walk(self, journey: Journey, errand: Errand) -> Arrival:
@@ -124,16 +128,18 @@ class Walker:
             errand = replace(errand, is_alone=True)
         losses = 0
         refusal: FallbackReason | None = None
-        for step, candidate in _stops(journey):
+        for step, candidate in self._stops(journey):
             journey = step
             fitted = journey.fitted(errand, candidate)
-            outcome = await self._attempt(candidate.target, fitted, digest)
+            with self._loads.held(candidate.target.instance):
+                outcome = await self._attempt(candidate.target, fitted, digest)
             match outcome:
                 case Answer():
                     if digest is not None and outcome.status == 200:
                         self._ledger.clear(digest)
                     fallback = journey.fallback(candidate.version, refusal)
-                    return Arrival(candidate.version, outcome, fallback)
+                    degraded = journey.table.versions[candidate.version].degraded
+                    return Arrival(candidate.version, outcome, fallback, degraded)
                 case Refused():
                     reason = outcome.reason
                 case Lost():
@@ -157,6 +163,25 @@ class Walker:
             DeadlineError: its deadline passed.
         """
         return await self._upstream.score(target, errand)
+
+    def _stops(self, journey: Journey) -> Iterator[tuple[Journey, Candidate]]:
+        """Yield each live instance once, best first, with the journey that led to it.
+
+        Of one version's instances the one with least to do comes first. After each stop the
+        newest table is looked at: it may hold the successor of an instance that was replaced
+        while the request was on its way, and that one comes before any fallback.
+        """
+        tried: set[str] = set()
+        while True:
+            left = (c for c in journey.candidates() if c.target.instance not in tried)
+            candidate = self._loads.pick(left)
+            if candidate is not None:
+                tried.add(candidate.target.instance)
+                yield journey, candidate
+            renewed = journey.renewed()
+            if renewed is None and candidate is None:
+                return
+            journey = renewed or journey
 
     def _suspect(self, errand: Errand) -> str | None:
         """Return the request's digest if a worker died with it before, None in most cases."""
@@ -191,25 +216,6 @@ class Walker:
             },
         )
         return deaths
-
-
-def _stops(journey: Journey) -> Iterator[tuple[Journey, Candidate]]:
-    """Yield each live instance once, best first, with the journey that led to it.
-
-    After each stop the newest table is looked at: it may hold the successor of an instance that
-    was replaced while the request was on its way, and that one comes before any fallback.
-    """
-    tried: set[str] = set()
-    while True:
-        left = (c for c in journey.candidates() if c.target.instance not in tried)
-        candidate = next(left, None)
-        if candidate is not None:
-            tried.add(candidate.target.instance)
-            yield journey, candidate
-        renewed = journey.renewed()
-        if renewed is None and candidate is None:
-            return
-        journey = renewed or journey
 
 
 def _refuse_after(deaths: int) -> None:

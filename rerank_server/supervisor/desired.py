@@ -18,8 +18,8 @@ from rerank_server.core.front import FrontSpec
 from rerank_server.core.limits import Limits, VersionLimits
 from rerank_server.core.wanted import Wanted, WantedVersion, WorkerSpec
 from rerank_server.errors import ConfigError
-from rerank_server.supervisor.wishes import WEIGHTS, wish_of
 from rerank_server.supervisor.keys import read_keys
+from rerank_server.supervisor.wishes import WEIGHTS, wish_of
 
 _NO_EPOCHS: Mapping[str, int] = MappingProxyType({})
 

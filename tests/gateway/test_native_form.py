@@ -25,6 +25,7 @@ def test_answer_has_scores_in_input_order_and_results_best_first(gateway: Gatewa
             {"index": 2, "score": 0.1},
         ],
         "fallback": None,
+        "degraded": None,
         "usage": {"pairs": 3, "tokens": 9},
     }
     assert answer.headers["x-rerank-version"] == "v1"

@@ -56,6 +56,7 @@ class CardServer(Server):
         load_s: float = 0.0,
         fallback: bool = True,
         threshold: int = 1500,
+        fallback_version: str | None = None,
         **more: object,
     ) -> dict[str, object]:
         """Return the config of a version that takes so much of a card; sizes in MB."""
@@ -69,6 +70,7 @@ class CardServer(Server):
             "fallback_to_cpu": fallback,
             "gpu_memory_threshold_mb": threshold if fallback else 0,
             "env": env,
+            "fallback": fallback_version,
             **more,
         }
 

@@ -25,6 +25,7 @@ class Record:
     seconds: float
     at: float
     error: str = ""
+    degraded: str = ""
     was_cut: bool = False
     """Its connection died without an answer, and the client sent it again."""
 
@@ -123,6 +124,7 @@ class Load:
             time.monotonic() - began,
             began,
             "" if answer.status_code == 200 else answer.text[:300],
+            answer.headers.get("X-Rerank-Degraded", ""),
         )
 
     def _note(self, record: Record) -> None:
