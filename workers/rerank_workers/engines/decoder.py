@@ -35,6 +35,9 @@ class Merging:
     ratio: int
     before_layers: frozenset[int]
 
+    def __str__(self) -> str:
+        return f"{self.ratio} before layers {', '.join(map(str, sorted(self.before_layers)))}"
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:

@@ -12,8 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rerank_workers.families.language_model import Written
-from rerank_workers.families.tokenizer import TextTokenizer
+from rerank_workers.engines.files import ModelFiles, ModelFilesError
+from rerank_workers.families import limits
+from rerank_workers.families.language_model import Written, special_id
+from rerank_workers.families.tokenizer import TextTokenizer, load_tokenizer
+from rerank_workers.scorer import Context
 
 QUERY_INSTRUCTION = "A: "
 PASSAGE_INSTRUCTION = "B: "
@@ -71,3 +74,37 @@ class BgePrompt:
             )
             for ids in passages
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedPrompt:
+    """The prompt of one version, ready to be written."""
+
+    write: BgePrompt
+    tokenizer: TextTokenizer
+    max_length: str
+    """The effective length, for people."""
+
+
+def load_prompt(
+    context: Context, files: ModelFiles, wording: Wording, *, needs_bos: bool
+) -> LoadedPrompt:
+    """Load the tokenizer and prepare the prompt.
+
+    With `needs_bos` every prompt begins with the tokenizer's bos_token; without, only where it has
+    one that is not also its pad_token (so FlagEmbedding's `FlagLLMReranker`).
+
+    Raises:
+        ModelFilesError: there is no tokenizer, or it lacks the token.
+    """
+    tokenizer = load_tokenizer(context.tokenizer_dir, files)
+    length = limits.max_length(context, files)
+    bos = special_id("bos_token", tokenizer, context, files)
+    if needs_bos and bos is None:
+        raise ModelFilesError(
+            f"{tokenizer.file}: the tokenizer has no bos_token, which prompts begin with"
+        )
+    if not needs_bos and bos == special_id("pad_token", tokenizer, context, files):
+        bos = None
+    write = BgePrompt(tokenizer, wording, bos, length)
+    return LoadedPrompt(write, tokenizer, limits.describe(context, length, write.fixed_tokens))

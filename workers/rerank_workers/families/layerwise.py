@@ -14,16 +14,14 @@ from types import MappingProxyType
 from rerank_workers.engines.decoder import Head, Plan, load_decoder
 from rerank_workers.engines.engine import AUTO
 from rerank_workers.engines.files import ModelFiles, ModelFilesError, read_model_files
-from rerank_workers.families import limits
 from rerank_workers.families.bge_prompt import (
     PASSAGE_INSTRUCTION,
     QUERY_INSTRUCTION,
     QUESTION,
-    BgePrompt,
     Wording,
+    load_prompt,
 )
-from rerank_workers.families.language_model import LanguageModel, special_id
-from rerank_workers.families.tokenizer import load_tokenizer
+from rerank_workers.families.language_model import LanguageModel
 from rerank_workers.scorer import Context
 
 
@@ -51,28 +49,24 @@ def load(
         DeviceMemoryError: the device has no room for the model.
     """
     files = read_model_files(context.model_dir)
-    tokenizer = load_tokenizer(context.tokenizer_dir, files)
-    length = limits.max_length(context, files)
     layer, place = cutoff(files, cutoff_layers)
     if files.config.get("head_type", "simple") != "simple":
         kind = files.config["head_type"]
         raise ModelFilesError(f"{files.directory}: head_type {kind!r}; only 'simple' is known")
     is_multiple = files.config.get("head_multi", True) is True
     name = f"lm_head.{place}.linear_head.weight" if is_multiple else "lm_head.linear_head.weight"
-    bos = required_bos(special_id("bos_token", tokenizer, context, files), tokenizer.file)
-    write = BgePrompt(
-        tokenizer, Wording(query_instruction, passage_instruction, question), bos, length
-    )
+    wording = Wording(query_instruction, passage_instruction, question)
+    prompt = load_prompt(context, files, wording, needs_bos=True)
     loaded = load_decoder(context, files, Plan(Head(name), depth=layer), engine)
     info = {
         "family": "layerwise",
         "activation": "sigmoid",
         "cutoff_layer": str(layer),
-        "max_length": limits.describe(context, length, write.fixed_tokens),
-        "tokenizer_file": tokenizer.file,
+        "max_length": prompt.max_length,
+        "tokenizer_file": prompt.tokenizer.file,
         **loaded.settings,
     }
-    return LanguageModel(write, loaded, MappingProxyType(info))
+    return LanguageModel(prompt.write, loaded, MappingProxyType(info))
 
 
 def cutoff(files: ModelFiles, cutoff_layers: Sequence[int] | None) -> tuple[int, int]:
@@ -99,14 +93,3 @@ def cutoff(files: ModelFiles, cutoff_layers: Sequence[int] | None) -> tuple[int,
             f"{usable[-1]}" + (f", every {step}" if step > 1 else "")
         )
     return layer, usable.index(layer)
-
-
-def required_bos(bos: int | None, file: str) -> int:
-    """Insist on the token prompts begin with.
-
-    Raises:
-        ModelFilesError: the tokenizer has none.
-    """
-    if bos is None:
-        raise ModelFilesError(f"{file}: the tokenizer has no bos_token, which prompts begin with")
-    return bos

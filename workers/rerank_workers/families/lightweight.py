@@ -20,17 +20,15 @@ from types import MappingProxyType
 from rerank_workers.engines.decoder import Head, Merging, Plan, load_decoder
 from rerank_workers.engines.engine import AUTO
 from rerank_workers.engines.files import ModelFilesError, read_model_files
-from rerank_workers.families import limits
 from rerank_workers.families.bge_prompt import (
     PASSAGE_INSTRUCTION,
     QUERY_INSTRUCTION,
     SHORT_QUESTION,
-    BgePrompt,
     Wording,
+    load_prompt,
 )
-from rerank_workers.families.language_model import LanguageModel, special_id
-from rerank_workers.families.layerwise import cutoff, required_bos
-from rerank_workers.families.tokenizer import load_tokenizer
+from rerank_workers.families.language_model import LanguageModel
+from rerank_workers.families.layerwise import cutoff
 from rerank_workers.scorer import Context
 
 RATIOS = (1, 2, 4, 8)
@@ -68,30 +66,26 @@ def load(
         DeviceMemoryError: the device has no room for the model.
     """
     files = read_model_files(context.model_dir)
-    if compress_ratio not in RATIOS:
-        raise ModelFilesError(f"COMPRESS_RATIO is 1, 2, 4 or 8, not {compress_ratio}")
-    if files.config.get("layer_wise", True) is not True:
-        raise ModelFilesError(f"{files.directory}: layer_wise is off; its heads are not known")
-    tokenizer = load_tokenizer(context.tokenizer_dir, files)
-    length = limits.max_length(context, files)
     layer, place = cutoff(files, cutoff_layers)
+    merging = _merging(compress_ratio, compress_layers)
+    wording = Wording(query_instruction, passage_instruction, question)
+    prompt = load_prompt(context, files, wording, needs_bos=True)
     head = Head(f"lm_head.{place if own_head else 0}.linear_head.weight")
-    bos = required_bos(special_id("bos_token", tokenizer, context, files), tokenizer.file)
-    write = BgePrompt(
-        tokenizer, Wording(query_instruction, passage_instruction, question), bos, length
-    )
-    merging = Merging(compress_ratio, frozenset(compress_layers)) if compress_ratio > 1 else None
-    plan = Plan(head, layer, merging, attention_softcap)
-    loaded = load_decoder(context, files, plan, engine)
-    merged = f"{compress_ratio} before layers {', '.join(map(str, compress_layers))}"
+    loaded = load_decoder(context, files, Plan(head, layer, merging, attention_softcap), engine)
     info = {
         "family": "lightweight",
         "activation": "sigmoid",
         "cutoff_layer": str(layer),
         "head": str(place if own_head else 0),
-        "compress": "off" if merging is None else merged,
-        "max_length": limits.describe(context, length, write.fixed_tokens),
-        "tokenizer_file": tokenizer.file,
+        "compress": "off" if merging is None else str(merging),
+        "max_length": prompt.max_length,
+        "tokenizer_file": prompt.tokenizer.file,
         **loaded.settings,
     }
-    return LanguageModel(write, loaded, MappingProxyType(info))
+    return LanguageModel(prompt.write, loaded, MappingProxyType(info))
+
+
+def _merging(ratio: int, layers: Sequence[int]) -> Merging | None:
+    if ratio not in RATIOS:
+        raise ModelFilesError(f"COMPRESS_RATIO is 1, 2, 4 or 8, not {ratio}")
+    return Merging(ratio, frozenset(layers)) if ratio > 1 else None

@@ -12,16 +12,14 @@ from types import MappingProxyType
 from rerank_workers.engines.decoder import LM_HEAD, Head, Plan, load_decoder
 from rerank_workers.engines.engine import AUTO
 from rerank_workers.engines.files import read_model_files
-from rerank_workers.families import limits
 from rerank_workers.families.bge_prompt import (
     PASSAGE_INSTRUCTION,
     QUERY_INSTRUCTION,
     QUESTION,
-    BgePrompt,
     Wording,
+    load_prompt,
 )
-from rerank_workers.families.language_model import LanguageModel, first_token, special_id
-from rerank_workers.families.tokenizer import load_tokenizer
+from rerank_workers.families.language_model import LanguageModel, first_token
 from rerank_workers.scorer import Context
 
 
@@ -49,14 +47,9 @@ def load(
         DeviceMemoryError: the device has no room for the model.
     """
     files = read_model_files(context.model_dir)
-    tokenizer = load_tokenizer(context.tokenizer_dir, files)
-    length = limits.max_length(context, files)
-    bos = special_id("bos_token", tokenizer, context, files)
-    if bos == special_id("pad_token", tokenizer, context, files):
-        bos = None
     wording = Wording(query_instruction, passage_instruction, question)
-    write = BgePrompt(tokenizer, wording, bos, length)
-    head = Head(LM_HEAD, (first_token(answer, tokenizer),))
+    prompt = load_prompt(context, files, wording, needs_bos=False)
+    head = Head(LM_HEAD, (first_token(answer, prompt.tokenizer),))
     if any(name.endswith("ForSequenceClassification") for name in files.architectures):
         head = Head("score.weight")
     loaded = load_decoder(context, files, Plan(head), engine)
@@ -64,8 +57,8 @@ def load(
         "family": "yes_logit",
         "activation": "sigmoid",
         "answer": answer,
-        "max_length": limits.describe(context, length, write.fixed_tokens),
-        "tokenizer_file": tokenizer.file,
+        "max_length": prompt.max_length,
+        "tokenizer_file": prompt.tokenizer.file,
         **loaded.settings,
     }
-    return LanguageModel(write, loaded, MappingProxyType(info))
+    return LanguageModel(prompt.write, loaded, MappingProxyType(info))

@@ -7,6 +7,7 @@ sequence classification (whose one logit is the difference), and mxbai-rerank-v2
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 
 from rerank_workers.engines.decoder import LM_HEAD, Head, Plan, load_decoder
@@ -20,7 +21,8 @@ from rerank_workers.scorer import Context
 
 QWEN3 = "qwen3"
 MXBAI = "mxbai"
-PROMPTS = (QWEN3, MXBAI)
+PROMPTS: Mapping[str, tuple[str, str]] = MappingProxyType({QWEN3: ("yes", "no"), MXBAI: ("1", "0")})
+"""The prompts that are known, each with the answers it asks for."""
 
 
 def load(
@@ -50,20 +52,17 @@ def load(
     tokenizer = load_tokenizer(context.tokenizer_dir, files)
     length = limits.max_length(context, files)
     style = own_prompt(files) if prompt == AUTO else prompt
-    write: Qwen3Prompt | MxbaiPrompt
-    if style == QWEN3:
-        write = Qwen3Prompt(tokenizer, instruction, length)
-        answers = (yes or "yes", no or "no")
-    elif style == MXBAI:
-        write = MxbaiPrompt(tokenizer, instruction, length, files.max_positions)
-        answers = (yes or "1", no or "0")
-    else:
+    if style not in PROMPTS:
         raise ModelFilesError(f"no prompt {style!r}; there are {', '.join(PROMPTS)}")
+    if style == QWEN3:
+        write: Qwen3Prompt | MxbaiPrompt = Qwen3Prompt(tokenizer, instruction, length)
+    else:
+        write = MxbaiPrompt(tokenizer, instruction, length, files.max_positions)
+    answers = tuple(own or default for own, default in zip((yes, no), PROMPTS[style], strict=True))
     if any(name.endswith("ForSequenceClassification") for name in files.architectures):
         head = Head("score.weight")
     else:
-        tokens = tuple(first_token(answer, tokenizer) for answer in answers)
-        head = Head(LM_HEAD, tokens, (1.0, -1.0))
+        head = Head(LM_HEAD, tuple(first_token(one, tokenizer) for one in answers), (1.0, -1.0))
     loaded = load_decoder(context, files, Plan(head), engine)
     info = {
         "family": "yes_no",
