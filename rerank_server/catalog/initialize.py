@@ -17,6 +17,7 @@ from rerank_server.catalog.staging import (
     publish,
     require_space,
     staged,
+    write_new,
 )
 from rerank_server.catalog.templates import family_of, template
 from rerank_server.errors import CatalogError
@@ -153,9 +154,10 @@ def _remove_emptied(directory: Path, moved: Mapping[str, str]) -> None:
 
 
 def _skeleton(directory: Path) -> list[str]:
+    note = _add_code(directory)
     for folder in ("model", "tokenizer"):
         (directory / folder).mkdir(parents=True, exist_ok=True)
-    return [_add_code(directory), "put the weights into model/ and the tokenizer into tokenizer/"]
+    return [note, "put the weights into model/ and the tokenizer into tokenizer/"]
 
 
 def _add_code(directory: Path, family_from: Path | None = None) -> str:
@@ -173,7 +175,7 @@ def _add_code(directory: Path, family_from: Path | None = None) -> str:
     family = family_of(family_from or directory / "model" / "config.json")
     text = template(family)
     directory.mkdir(parents=True, exist_ok=True)
-    code.write_text(text, encoding="utf-8")
+    write_new(code, text)
     kind = "the general template" if family is Family.ANY else f"the {family.value} template"
     return f"rerank.py was made from {kind}"
 

@@ -92,8 +92,29 @@ def require_space(models_dir: Path, needed_bytes: int) -> None:
     free = shutil.disk_usage(models_dir).free
     if free < needed_bytes + _SPARE_BYTES:
         raise CatalogError(
-            f"{models_dir}: {needed_bytes / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free"
+            f"{models_dir}: {_size(needed_bytes)} are needed and {_size(_SPARE_BYTES)} to spare, "
+            f"{_size(free)} are free"
         )
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:.2f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.1f} MB"
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write a file that was not there; whole, or not at all.
+
+    Raises:
+        FileExistsError: it is there; it is left as it is.
+    """
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def empty(path: Path) -> None:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import rerank_server
-from rerank_server.catalog.staging import disk_errors
+from rerank_server.catalog.staging import disk_errors, write_new
 from rerank_server.errors import CatalogError
 
 DEFAULT_PATH = Path("etc/config.yaml")
@@ -29,8 +29,7 @@ def write_config(path: Path = DEFAULT_PATH, *, is_demo: bool = False) -> Path:
         raise CatalogError(f"{path} exists; it was left as it is")
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
+        write_new(path, text)
     return path
 
 

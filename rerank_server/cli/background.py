@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Sequence
@@ -33,6 +34,7 @@ from rerank_server.supervisor.rundir import (
 BOOT_S = 60.0  # from the spawn to the first state.json: an import and a fork, even on a busy disk
 _POLL_S = 0.1
 _LAST_LINES = 5
+_LEAST_FREE_BYTES = 4096  # one block: with less, not even a log's line is written
 
 
 def check(options: StartOptions) -> None:
@@ -171,5 +173,7 @@ class Launch:
         if said:
             return RerankServerError(said[-1])
         how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+        if not lines and shutil.disk_usage(self._log.parent).free < _LEAST_FREE_BYTES:
+            return RerankServerError(f"{self._log.parent}: the disk is full; the server {how}")
         last = "".join(f"\n  {line}" for line in lines[-_LAST_LINES:])
         return RerankServerError(f"the server {how} before it served; {self._log} ends:{last}")

@@ -151,5 +151,5 @@ def test_errors_of_the_file_system_are_one_line(tmp_path: Path, number: int, mes
 
 
 def test_a_build_larger_than_the_disk_is_refused_before_it_starts(tmp_path: Path) -> None:
-    with pytest.raises(CatalogError, match="GB are needed"):
+    with pytest.raises(CatalogError, match="GB are needed and"):
         require_space(tmp_path, 10**18)
