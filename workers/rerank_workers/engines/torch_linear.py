@@ -8,6 +8,7 @@ the layer is `torch.nn.functional.linear`, with the same numbers within rounding
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -76,6 +77,7 @@ def linear(weight: Tensor, bias: Tensor, device: torch.device, dtype: torch.dtyp
     return Linear(weight, bias, is_prepacked=False)
 
 
+@functools.cache
 def can_prepack(dtype: torch.dtype) -> bool:
     """Try the private operators on a small layer of this type."""
     x, weight = torch.ones(4, 32, dtype=dtype), torch.ones(32, 32, dtype=dtype)
