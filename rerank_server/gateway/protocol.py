@@ -70,6 +70,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self._is_deaf = False
         self._is_upgrade = False
         self._timer: asyncio.TimerHandle | None = None
+        self._stall: asyncio.TimerHandle | None = None
         self._running: tuple[RequestResponseCycle, asyncio.Task[None]] | None = None
 
     # --- called by the event loop -----------------------------------------------------------
@@ -102,10 +103,23 @@ class GatewayProtocol(HttpToolsProtocol):
         """Cancel the request in progress: nobody waits for its answer."""
         super().connection_lost(exc)
         self._set_timer(None)
+        self.resume_writing()
         running, self._running = self._running, None
         if running is not None and not running[0].response_complete:
             running[0].disconnected = True
             running[1].cancel(CLIENT_GONE)
+
+    def pause_writing(self) -> None:
+        """Wait for the client to read, but not for good: nothing else would end it."""
+        super().pause_writing()
+        self._watch_stall()
+
+    def resume_writing(self) -> None:
+        """The client reads."""
+        super().resume_writing()
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
 
     # --- called by the parser ---------------------------------------------------------------
 
@@ -230,6 +244,16 @@ class GatewayProtocol(HttpToolsProtocol):
             self.transport.abort()  # the client does not read
         elif unsent:
             self._set_timer(self._limits.keep_alive_s, self._on_flush_timeout, unsent)
+
+    def _watch_stall(self) -> None:
+        unsent = self.transport.get_write_buffer_size()
+        self._stall = self.loop.call_later(self._limits.keep_alive_s, self._on_stall, unsent)
+
+    def _on_stall(self, before: int) -> None:
+        if self.transport.get_write_buffer_size() >= before:
+            self.transport.abort()
+        else:
+            self._watch_stall()
 
     def _set_timer(
         self, delay_s: float | None, then: Callable[..., None] | None = None, *args: object
