@@ -1,7 +1,7 @@
 """What the hop to a worker costs: the gateway before a do-nothing worker, and answering by itself.
 
-Runs the real application (middleware, metrics, routes file) in one process on uvloop behind the
-gateway's own HTTP protocol, alternately with the socket upstream and with one that returns a
+Runs the real application (keys, limits, metrics, access line, routes file) in one process on uvloop
+behind the gateway's own HTTP protocol, alternately with the socket upstream and with one that returns a
 constant (A B A B), under `wrk` with keep-alive connections posting one 2 KB body. The share is
 requests per second with the hop by requests per second without, in the same pair of runs.
 
@@ -34,6 +34,8 @@ import uvloop
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from rerank_server import logs
+from rerank_server.core.access import Access, ApiKey, digest_of
 from rerank_server.core.limits import Limits
 from rerank_server.core.routing import RoutesTable, Target, VersionRoute, to_json
 from rerank_server.gateway.app import Parts, build
@@ -60,6 +62,8 @@ _ANSWER = orjson.dumps(
         "inference_ms": 0.1,
     }
 )
+_KEY = "rrs_the-key-that-wrk-sends"
+_OTHERS = tuple(ApiKey(digest_of(f"rrs_some-other-key-{n}")) for n in range(9))
 _LIMITS = Limits(60.0, 33_554_432, 10_000, 30.0, 30.0)
 
 
@@ -116,6 +120,7 @@ async def serve_worker(run: Path) -> None:
 
 async def serve_gateway(run: Path, upstream: Upstream, name: str) -> None:
     """Be a gateway process until killed; prints its port."""
+    logs.configure("json", "info")
     scratch = run / name
     (scratch / "metrics").mkdir(parents=True, exist_ok=True)
     routes = RoutesFile(run / "routes.json")
@@ -156,9 +161,11 @@ async def serve_gateway(run: Path, upstream: Upstream, name: str) -> None:
 @contextmanager
 def child(role: str, run: Path) -> Iterator[str]:
     """Run this file in a role of its own; gives the first line it prints."""
+    log = (run / f"{role}.log").open("wb")
     process = subprocess.Popen(
         [sys.executable, __file__, "--role", role, "--run", str(run)],
         stdout=subprocess.PIPE,
+        stderr=log,
         text=True,
     )
     assert process.stdout is not None
@@ -167,6 +174,7 @@ def child(role: str, run: Path) -> Iterator[str]:
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
+        log.close()
 
 
 def load(port: str, connections: int, seconds: int, script: Path) -> tuple[float, float]:
@@ -233,10 +241,14 @@ def _prepare(run: Path) -> Path:
     route = VersionRoute(
         "v1", "/rerank/v1", "", True, (Target("v1.1", str(run / "w.sock")),), None, ()
     )
-    table = RoutesTable(1, 1, "v1", None, {"v1": route}, _LIMITS)
+    access = Access(keys=(*_OTHERS, ApiKey(digest_of(_KEY))))
+    table = RoutesTable(1, 1, "v1", None, {"v1": route}, _LIMITS, access)
     (run / "routes.json").write_bytes(orjson.dumps(to_json(table)))
     script = run / "post.lua"
-    script.write_text(f'wrk.method = "POST"\nwrk.body = {json.dumps(_BODY.decode())}\n')
+    script.write_text(
+        f'wrk.method = "POST"\nwrk.body = {json.dumps(_BODY.decode())}\n'
+        f'wrk.headers["Authorization"] = "Bearer {_KEY}"\n'
+    )
     return script
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import sys
@@ -55,11 +56,19 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
 
 
 def _time(record: logging.LogRecord) -> str:
-    moment = time.localtime(record.created)
-    return time.strftime(f"%Y-%m-%dT%H:%M:%S.{int(record.msecs):03d}%z", moment)
+    date, zone = _second(int(record.created))
+    return f"{date}.{int(record.msecs):03d}{zone}"
+
+
+@functools.lru_cache(maxsize=1)  # a busy gateway writes thousands of lines a second
+def _second(second: int) -> tuple[str, str]:
+    moment = time.localtime(second)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", moment), time.strftime("%z", moment)
 
 
 def _plain(value: object) -> str:
+    if type(value) in (int, float):
+        return str(value)
     if isinstance(value, str) and value and value.isprintable() and not set(value) & set(' "='):
         return value
     return json.dumps(value, ensure_ascii=False, default=str)
