@@ -99,6 +99,7 @@ class VersionConfig(_Section):
     max_concurrent_requests: Positive | None = None
     max_in_flight_bytes: InFlightBytes | None = None
     replace: Literal["auto", "overlap", "stop_first"] = "auto"
+    long_docs: Literal["truncate", "chunk"] = "truncate"
     preprocess: PreprocessConfig = PreprocessConfig()
 
 

@@ -39,6 +39,8 @@ class WorkerSpec:
     use_fp16: bool = True
     threads: int | None = None
     clean: bool = False
+    long_docs: str = "truncate"
+    """"truncate" cuts documents that do not fit, "chunk" scores them window by window."""
     env: tuple[tuple[str, str], ...] = ()
     epoch: int = 0
     """Counts the restarts asked for by hand."""

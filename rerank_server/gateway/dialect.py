@@ -46,6 +46,9 @@ class Scores:
     tokens: Sequence[int] = ()
     truncated: Sequence[int] = ()
     """Indices of the documents that did not fit the model's length."""
+    windows: Sequence[Sequence[int]] = ()
+    """For each document the best of its windows: first character, the one behind the last, number,
+    count; empty where the version cuts documents off."""
     queue_ms: float = 0.0
     tokenize_ms: float = 0.0
     inference_ms: float = 0.0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import orjson
 
 from rerank_server.errors import RerankServerError
 from rerank_server.gateway import fields
-from rerank_server.gateway.dialect import Rendered, ScoreRequest, ScoreResult
+from rerank_server.gateway.dialect import Rendered, ScoreRequest, ScoreResult, Scores
 
 
 class Native:
@@ -35,11 +35,12 @@ class Native:
         scores = result.scores
         shown = scores.raw if request.raw_scores else scores.unit
         order = scores.order()[: request.top_n]
+        ranking: list[dict[str, object]] = [{"index": i, "score": shown[i]} for i in order]
         if request.return_docs:
-            docs = request.docs
-            ranking = [{"index": i, "score": shown[i], "doc": docs[i]} for i in order]
-        else:
-            ranking = [{"index": i, "score": shown[i]} for i in order]
+            for ranked, i in zip(ranking, order, strict=True):
+                ranked["doc"] = request.docs[i]
+        if scores.truncated or scores.windows:
+            _tell_lengths(ranking, order, scores)
         fallback = result.fallback
         return orjson.dumps(
             {
@@ -66,6 +67,20 @@ class Native:
             shape["field"] = error.field
         body = orjson.dumps({"error": shape, "request_id": request_id})
         return Rendered(error.status, body)
+
+
+def _tell_lengths(
+    ranking: Sequence[dict[str, object]], order: Sequence[int], scores: Scores
+) -> None:
+    """Say which documents were cut off, and which window of those cut into several won."""
+    truncated = set(scores.truncated)
+    for result, i in zip(ranking, order, strict=True):
+        if i in truncated:
+            result["truncated"] = True
+        if scores.windows:
+            start, end, number, count = scores.windows[i]
+            if count > 1:
+                result["window"] = {"start": start, "end": end, "number": number, "count": count}
 
 
 NATIVE = Native()

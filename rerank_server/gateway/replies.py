@@ -33,11 +33,13 @@ def scores_of(answer: Answer, docs: int) -> Scores:
         raise _error(answer, body)
     raw, unit = _numbers(body, "raw", docs), _numbers(body, "unit", docs)
     tokens, truncated = body.get("tokens"), body.get("truncated")
+    windows = body.get("windows")
     return Scores(
         raw=raw,
         unit=unit,
         tokens=tokens if isinstance(tokens, list) else [],
         truncated=truncated if isinstance(truncated, list) else [],
+        windows=windows if isinstance(windows, list) and len(windows) == docs else (),
         queue_ms=_number(body, "queue_ms"),
         tokenize_ms=_number(body, "tokenize_ms"),
         inference_ms=_number(body, "inference_ms"),

@@ -151,6 +151,7 @@ def _version(config: Config, name: str, models_dir: Path, epoch: int) -> WantedV
             use_fp16=inference.use_fp16,
             threads=version.threads,
             clean=version.preprocess.clean,
+            long_docs=version.long_docs,
             env=tuple(sorted(version.env.items())),
             epoch=epoch,
         )

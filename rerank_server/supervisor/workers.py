@@ -197,6 +197,7 @@ def _configure(instance: str, spec: WorkerSpec, site: Site) -> Message:
         "threads": spec.threads,
         "max_queued_pairs": wire.MAX_QUEUED_PAIRS,
         "clean": spec.clean,
+        "long_docs": spec.long_docs,
         "engine_store": str(site.state.engine(spec.version)),
     }
 

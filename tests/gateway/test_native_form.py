@@ -157,3 +157,32 @@ def test_a_request_id_unfit_to_print_is_replaced(gateway: Gateway, sent: bytes) 
 
     assert len(made) == 2
     assert sent.decode("latin-1") not in made
+
+
+def test_a_document_that_was_cut_off_is_marked(gateway: Gateway) -> None:
+    gateway.workers.behaviours = {"v1.1": scores([1.0, 3.0, 2.0], truncated=[0, 1])}
+
+    said = gateway.post(body=BODY).json()
+
+    assert said["results"] == [
+        {"index": 1, "score": 0.3, "truncated": True},
+        {"index": 2, "score": 0.2},
+        {"index": 0, "score": 0.1, "truncated": True},
+    ]
+
+
+def test_the_best_window_of_a_long_document_is_named(gateway: Gateway) -> None:
+    windows = [[0, 2, 0, 1], [10, 30, 1, 3], [0, 1, 0, 1]]
+    gateway.workers.behaviours = {"v1.1": scores([1.0, 3.0, 2.0], windows=windows)}
+
+    said = gateway.post(body=BODY | {"return_docs": True, "top_n": 2}).json()
+
+    assert said["results"] == [
+        {
+            "index": 1,
+            "score": 0.3,
+            "doc": "bbb",
+            "window": {"start": 10, "end": 30, "number": 1, "count": 3},
+        },
+        {"index": 2, "score": 0.2, "doc": "c"},
+    ]

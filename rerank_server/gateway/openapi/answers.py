@@ -23,12 +23,22 @@ def _ranked(properties: dict[str, Json], *optional: str) -> Json:
     return array(structure("One document.", properties, required))
 
 
+_WINDOW = structure(
+    "The best of the windows a long document was cut into, in characters of the document.",
+    {"start": COUNT, "end": COUNT, "number": COUNT, "count": COUNT},
+    ["start", "end", "number", "count"],
+)
 _NATIVE = structure(
     "Scores in input order, and the ranking.",
     {
         "version": STRING,
         "scores": array(NUMBER),
-        "results": _ranked({**_SCORE, "doc": STRING}, "doc"),
+        "results": _ranked(
+            {**_SCORE, "doc": STRING, "truncated": {"const": True}, "window": _WINDOW},
+            "doc",
+            "truncated",
+            "window",
+        ),
         "fallback": {
             "type": ["object", "null"],
             "properties": {"from": STRING, "reason": STRING},
