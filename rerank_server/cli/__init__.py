@@ -16,6 +16,7 @@ from rerank_server.cli import (
     export,
     key,
     logs,
+    move,
     probe,
     rollback,
     server,
@@ -39,6 +40,7 @@ app.command("restart")(server.restart)
 app.command("reload")(changes.reload)
 app.command("rollback")(rollback.rollback)
 app.command("reset")(changes.reset)
+app.command("move")(move.move)
 app.command("compare")(compare.compare)
 app.command("probe")(probe.probe)
 app.command("logs")(logs.logs)
