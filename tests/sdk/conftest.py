@@ -31,7 +31,7 @@ def server() -> Iterator[Server]:
     server.configure(
         "v1",
         {name: {"env": {"TEST_SCORE": score}} for name, score in SCORES.items()},
-        server={"max_docs": 50},
+        server={"max_docs": 50, "max_doc_chars": 5000},
     )
     server.start()
     yield server
@@ -41,13 +41,13 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def run(server: Server) -> Run:
-    """Return what runs a client against the server: `run(script, requirements, path="")`."""
+    """Return what runs a client: `run(script, requirements, path below the URL, *arguments)`."""
 
-    def run(script: str, requirements: Sequence[str], path: str = "") -> Any:
+    def run(script: str, requirements: Sequence[str], path: str = "", *arguments: str) -> Any:
         python = environment(script, requirements)
         quiet = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "NO_PROXY": "127.0.0.1"}
         done = subprocess.run(
-            [str(python), "-I", str(CLIENTS / f"{script}.py"), f"{server.url}{path}"],
+            [str(python), "-I", str(CLIENTS / f"{script}.py"), f"{server.url}{path}", *arguments],
             capture_output=True,
             text=True,
             check=False,

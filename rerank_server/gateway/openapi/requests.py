@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rerank_server.gateway.openapi.words import FLAG, NAME, STRING, Json, array, ref, structure
+from rerank_server.gateway.openapi.words import (
+    FLAG,
+    FLAG_SCHEMA,
+    NAME,
+    STRING,
+    Json,
+    array,
+    ref,
+    structure,
+)
 
 QUERY = "capital of France"
 DOCS = ["Paris is its capital.", "Rome is in Italy."]
@@ -24,7 +33,11 @@ _UNCUT: Json = {**FLAG, "description": "false: refuse documents that do not fit.
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What the server takes at most."""
+    """What the server takes at most.
+
+    Said in words: what is over a limit is well-formed, and is refused by its size, with 413. As
+    maxItems and maxLength it would be called invalid, which is another answer.
+    """
 
     docs: int
     chars: int
@@ -33,18 +46,23 @@ class Bounds:
     @property
     def text(self) -> Json:
         """The schema of a document's text."""
-        return {**STRING, "maxLength": self.chars}
+        return {**STRING, "description": f"At most {self.chars} characters."}
 
     @property
     def query(self) -> Json:
         """The schema of a query."""
-        about = "What the documents are scored for."
-        return {**self.text, "minLength": 1, "description": about}
+        about = f"What the documents are scored for; at most {self.chars} characters."
+        return {**STRING, "minLength": 1, "description": about}
 
     @property
     def documents(self) -> Json:
         """The schema of documents, each a string or an object with text."""
-        return array({"anyOf": [self.text, ref("Document")]}, maxItems=self.docs)
+        return array({"anyOf": [self.text, ref("Document")]}, description=self.most)
+
+    @property
+    def most(self) -> str:
+        """How many documents a request may have."""
+        return f"At most {self.docs}."
 
 
 def requests(bounds: Bounds) -> dict[str, Json]:
@@ -63,7 +81,12 @@ def requests(bounds: Bounds) -> dict[str, Json]:
         "anyOf": [ref(name) for name in found],
     }
     document = structure("A document.", {"text": bounds.text}, ["text"])
-    return {"Document": document, **found, "ScoreRequest": any_of_them}
+    return {
+        "Flag": FLAG_SCHEMA,
+        "Document": document,
+        **found,
+        "ScoreRequest": any_of_them,
+    }
 
 
 def _native(bounds: Bounds) -> Json:
@@ -71,7 +94,7 @@ def _native(bounds: Bounds) -> Json:
         "The server's own format.",
         {
             "query": bounds.query,
-            "docs": array(bounds.text, maxItems=bounds.docs),
+            "docs": array(bounds.text, description=bounds.most),
             "model": _MODEL,
             "top_n": {**_TOP, "minimum": 1, "description": "Most results, best first."},
             "return_docs": {**FLAG, "description": "Add each document to its result."},
@@ -115,7 +138,7 @@ def _tei(bounds: Bounds) -> Json:
             "raw_scores": _RAW,
             "return_text": FLAG,
             "truncate": _UNCUT,
-            "truncation_direction": {"enum": ["Right", "Left", "right", "left", None]},
+            "truncation_direction": {"enum": ["Right", "Left", None]},
         },
         ["query", "texts"],
         {"query": QUERY, "texts": DOCS, "return_text": True},
@@ -123,12 +146,13 @@ def _tei(bounds: Bounds) -> Json:
 
 
 def _pairs(bounds: Bounds) -> Json:
-    one = array(bounds.query, minItems=1, maxItems=1)
+    # As many queries as documents are taken, too; that two lists are of one length no schema can
+    # say, and one that says less or more than that misleads those who test or validate by it.
     return structure(
-        "vLLM's /score: one query (or as many queries as documents, which no schema can say). "
-        "Also as text_1 and text_2.",
+        "vLLM's /score. `queries` may also be a list, of one query or of one for each document. "
+        "The two sides may also be called text_1 and text_2.",
         {
-            "queries": {"anyOf": [bounds.query, one]},
+            "queries": bounds.query,
             "documents": {"anyOf": [bounds.text, bounds.documents]},
             "model": _MODEL,
             "use_activation": {**FLAG, "description": "false: raw scores."},

@@ -10,11 +10,10 @@ STRING: Json = {"type": "string"}
 NUMBER: Json = {"type": "number"}
 COUNT: Json = {"type": "integer", "minimum": 0}
 NAME: Json = {"type": ["string", "null"]}
-FLAG: Json = {
-    "anyOf": [
-        {"type": ["boolean", "null"]},
-        {"type": "string", "enum": ["true", "false", "True", "False"]},
-    ]
+FLAG: Json = {"$ref": "#/components/schemas/Flag"}
+FLAG_SCHEMA: Json = {
+    "description": "true or false, also as a word; null is as if it were not there.",
+    "anyOf": [{"type": "boolean"}, {"type": "string", "enum": ["true", "false"]}, {"type": "null"}],
 }
 
 
