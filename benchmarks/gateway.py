@@ -1,9 +1,9 @@
 """What the hop to a worker costs: the gateway before a do-nothing worker, and answering by itself.
 
 Runs the real application (keys, limits, metrics, access line, routes file) in one process on uvloop
-behind the gateway's own HTTP protocol, alternately with the socket upstream and with one that returns a
-constant (A B A B), under `wrk` with keep-alive connections posting one 2 KB body. The share is
-requests per second with the hop by requests per second without, in the same pair of runs.
+behind the gateway's own HTTP protocol, alternately with the socket upstream and with one that
+returns a constant (A B A B), under `wrk` with keep-alive connections posting one 2 KB body. The
+share is requests per second with the hop by requests per second without, in the same pair of runs.
 
     python -m benchmarks.gateway [--seconds 4] [--pairs 5] [--connections 16]
 """

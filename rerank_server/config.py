@@ -128,6 +128,7 @@ class ServerConfig(_Section):
     protect: list[ProtectedPage] = Field(default_factory=lambda: [*get_args(ProtectedPage)])
     cors_origins: list[Annotated[str, Field(pattern=ORIGIN)]] = Field(default_factory=list)
     access_log: bool = True
+    otlp_endpoint: Annotated[str, Field(pattern=r"^https?://\S+$")] | None = None
     gpu_pressure_after_s: Seconds = 3.0
     gpu_recover_after_s: Seconds = 60.0
     gpu_recover_margin_mb: Annotated[int, Field(ge=0, le=10_000_000)] = 512

@@ -29,6 +29,7 @@ class FrontSpec:
     log_format: str
     log_level: str
     access_log: bool = True
+    otlp_endpoint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,8 @@ class Parts:
     """Of this gateway; once the routes table has a newer one, clients are sent over to it."""
     log_access: bool = True
     """Whether each request is logged."""
+    observe: Callable[[Exchange], None] | None = None
+    """What else is to be told of each finished request."""
 
 
 def build(parts: Parts, middleware: Sequence[Middleware] = ()) -> Starlette:
@@ -64,12 +66,15 @@ def build(parts: Parts, middleware: Sequence[Middleware] = ()) -> Starlette:
 
 def _observers(parts: Parts) -> Callable[[Exchange], None]:
     """Return what is to be called with each finished exchange."""
-    if not parts.log_access:
-        return parts.metrics.count
+    told: list[Callable[[Exchange], None]] = [parts.metrics.count]
+    if parts.log_access:
+        told.append(access_log.write)
+    if parts.observe is not None:
+        told.append(parts.observe)
 
     def observe(exchange: Exchange) -> None:
-        parts.metrics.count(exchange)
-        access_log.write(exchange)
+        for tell in told:
+            tell(exchange)
 
     return observe
 

@@ -27,6 +27,8 @@ class Options:
     processes: int
     log_format: Literal["console", "json"]
     log_level: str
+    otlp_endpoint: str | None
+    """Base address of an OpenTelemetry collector, if there is one."""
     access_log: bool
     """Whether each request is logged."""
     drain_timeout_s: float
@@ -42,6 +44,7 @@ def parse(argv: Sequence[str]) -> Options:
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--log-format", choices=("console", "json"), default="console")
     parser.add_argument("--log-level", default="info")
+    parser.add_argument("--otlp-endpoint")
     parser.add_argument("--access-log", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--drain-timeout-s", type=float, default=_DRAIN_TIMEOUT_S)
     return Options(**vars(parser.parse_args(argv)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import gc
@@ -9,7 +10,7 @@ import logging
 import os
 import socket
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gunicorn.arbiter import Arbiter
 from uvicorn.server import Server
@@ -25,6 +26,9 @@ from rerank_server.gateway.state import StateFile
 from rerank_server.gateway.table import RoutesFile, limits_in
 from rerank_server.gateway.upstream import SocketUpstream
 from rerank_server.gateway.walk import Walker
+
+if TYPE_CHECKING:
+    from rerank_server.gateway.spans import Spans
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +64,7 @@ class GatewayWorker(UvicornWorker):  # type: ignore[misc]  # the package has no 
         """Build the application: after the fork, since the metrics' slot is this process' own."""
         options: Options = self.app.options
         run_dir = options.run_dir
+        self._spans = _spans(options.otlp_endpoint)
         routes = RoutesFile(run_dir / "routes.json")
         parts = Parts(
             routes=routes,
@@ -68,6 +73,7 @@ class GatewayWorker(UvicornWorker):  # type: ignore[misc]  # the package has no 
             walker=Walker(SocketUpstream(), LossLedger(run_dir / "gateway")),
             generation=options.generation,
             log_access=options.access_log,
+            observe=None if self._spans is None else self._spans.record,
         )
         self.wsgi = build(parts)
         limits = functools.partial(limits_in, routes)
@@ -76,20 +82,34 @@ class GatewayWorker(UvicornWorker):  # type: ignore[misc]  # the package has no 
 
     async def _serve(self) -> None:
         self.config.app = self.wsgi
-        server = _ReadyServer(self.config, self.app.options.ready_fd)
+        server = _ReadyServer(self.config, self.app.options.ready_fd, self._spans)
         self._install_sigquit_handler()
         await server.serve(sockets=self.sockets)
         if not server.started:
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
 
 
+def _spans(endpoint: str | None) -> Spans | None:
+    if endpoint is None:
+        return None
+    from rerank_server.gateway.spans import Spans  # an extra: not there for everybody
+
+    return Spans(endpoint)
+
+
 class _ReadyServer(Server):
-    def __init__(self, config: Any, ready_fd: int) -> None:
+    def __init__(self, config: Any, ready_fd: int, spans: Spans | None) -> None:
         super().__init__(config)
         self._ready_fd = ready_fd
+        self._spans = spans
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         with contextlib.suppress(OSError):  # the supervisor may have stopped listening for it
             os.write(self._ready_fd, b"ready %d\n" % os.getpid())
         log.info("gateway process ready", extra={"pid": os.getpid()})
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        if self._spans is not None:
+            await asyncio.to_thread(self._spans.close)

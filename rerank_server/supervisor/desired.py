@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -99,10 +100,18 @@ def desire(
             log_format=server.log_format,
             log_level=server.log_level,
             access_log=server.access_log,
+            otlp_endpoint=_collector(server.otlp_endpoint),
         ),
         limits=Limits(**{key: getattr(server, key) for key in Limits.__slots__}),
         access=_access(server, path.parent.resolve(), overrides),
     )
+
+
+def _collector(endpoint: str | None) -> str | None:
+    if endpoint is not None and importlib.util.find_spec("opentelemetry") is None:
+        problem = "needs OpenTelemetry; run: pip install 'rerank-server[otel]'"
+        raise ConfigError(f"server.otlp_endpoint: {problem}")
+    return endpoint
 
 
 def _access(server: ServerConfig, directory: Path, overrides: Overrides) -> Access:

@@ -122,6 +122,7 @@ class Gateways:
             "log-level": spec.log_level,
         }
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        words += [] if spec.otlp_endpoint is None else ["--otlp-endpoint", spec.otlp_endpoint]
         words.append("--access-log" if spec.access_log else "--no-access-log")
         return (sys.executable, "-I", "-u", "-m", "rerank_server.gateway", *words)
 
