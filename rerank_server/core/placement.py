@@ -75,8 +75,6 @@ def _seat_version(scene: Scene, version: WantedVersion, old: dict[tuple[str, int
                 scene = scene.seated(version.name, replica, _carried(choice, before))
             case Waiting(text):
                 waits = text
-            case Short() if before is not None and before.gpu and is_given_up(scene):
-                scene = scene.seated(version.name, replica, before)  # the card may be well
             case Short(why):
                 problem = why
             case _:
@@ -228,9 +226,12 @@ def is_valid(seat: Seat, version: WantedVersion, placement: Placement, devices: 
 def _is_blocked(scene: Scene, version: WantedVersion, replica: int, seat: Seat) -> bool:
     """Tell whether a replica that is not started keeps its card without another look at it."""
     gpu = scene.devices.sight.gpu(seat.gpu)
-    if gpu is None or gpu.is_lost or is_given_up(scene):
+    if gpu is None or gpu.is_lost:
         return False
-    return is_unsettled(scene, gpu) or _predecessor(scene, version, replica, seat)
+    # A driver that was given up can measure nothing, but the card may be well.
+    if is_given_up(scene) or is_unsettled(scene, gpu):
+        return True
+    return _predecessor(scene, version, replica, seat)
 
 
 def _predecessor(scene: Scene, version: WantedVersion, replica: int, seat: Seat) -> bool:

@@ -309,6 +309,20 @@ def test_a_way_back_that_closes_again_before_the_start_is_not_taken() -> None:
     assert told.where("v1") == ["cpu"]
 
 
+def test_a_card_process_that_dies_while_it_moves_does_not_stop_the_move() -> None:
+    told = story(falling())
+    told.stubborn = True
+    told.free = [900]
+    told.live(6)
+
+    on_card = told.fleet.slot("v1").instances[0]
+    told.step(Exited(on_card.id, -11, "killed"))
+    told.stubborn = False
+    told.live(3)
+
+    assert told.where("v1") == ["cpu"]
+
+
 def test_the_default_comes_back_first() -> None:
     told = story(falling("v1"), falling("v2"))
     told.free = [100]

@@ -12,7 +12,7 @@ from rerank_workers.jobs import BatchDone, Broken, Event, Job, JobFailed, Scored
 from rerank_workers.probe import WARM_UP
 from rerank_workers.scorer import DeviceMemoryError, Item
 from rerank_workers.scoring import Model, ModelError, warm_up
-from rerank_workers.wire import EXIT_NO_DEVICE_MEMORY
+from rerank_workers.wire import CAUSE_GPU_ERROR, EXIT_CRASHED, EXIT_NO_DEVICE_MEMORY
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,8 @@ class Fake:
             raise DeviceMemoryError("no room")
         if "raise" in texts:
             raise RuntimeError(f"cannot score {texts}")
+        if "break" in texts:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
         if "none" in texts:
             return None  # type: ignore[return-value]  # what a careless author returns
         scores = [math.inf if text == "inf" else len(text) / 10 for text in texts]
@@ -171,6 +173,16 @@ def test_one_pair_that_does_not_fit_ends_the_worker() -> None:
     assert broken.failure.exit_code == EXIT_NO_DEVICE_MEMORY
     assert not broken.failure.would_fail_again
     assert device.batch_started_at is None
+
+
+def test_a_cuda_error_ends_the_worker_and_blames_the_card() -> None:
+    device = device_of(Fake(), job(1, "break", "a"), job(2, "b"))
+
+    (broken,) = device.score_next()
+
+    assert isinstance(broken, Broken)
+    assert (broken.failure.exit_code, broken.failure.cause) == (EXIT_CRASHED, CAUSE_GPU_ERROR)
+    assert broken.failure.reason.startswith("RuntimeError: CUDA error")
 
 
 def test_a_bare_request_that_does_not_fit_is_not_split() -> None:

@@ -118,3 +118,11 @@ def test_resident_memory_is_that_of_this_process() -> None:
 
 def test_a_process_on_the_cpu_holds_no_gpu_memory() -> None:
     assert gpu_bytes("cpu") == 0
+
+
+def test_a_scorer_may_say_itself_what_it_holds() -> None:
+    class OnCard:
+        gpu_memory_bytes = 7
+
+    assert gpu_bytes("cuda:0", OnCard()) == 7
+    assert gpu_bytes("cuda:0", object()) == 0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rerank_workers.failures import VersionFileError, failure_of
+from rerank_workers.failures import DeviceBrokenError, VersionFileError, failure_of
 from rerank_workers.scorer import Context, DeviceMemoryError
 from rerank_workers.scoring import Model, ModelError
 from rerank_workers.version_file import import_version, load_model
@@ -85,6 +85,21 @@ def test_the_kind_of_error_decides_whether_a_respawn_can_help(
     error: Exception, exit_code: int
 ) -> None:
     assert failure_of(error).exit_code == exit_code
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), "gpu_error"),
+        (type("AcceleratorError", (RuntimeError,), {})("CUDA error: unknown"), "gpu_error"),
+        (DeviceBrokenError("CUDA error"), "gpu_error"),
+        (RuntimeError("CUDA driver version is insufficient"), None),
+        (type("OutOfMemoryError", (RuntimeError,), {})("CUDA error: out of memory"), None),
+        (ValueError("CUDA error"), None),
+    ],
+)
+def test_a_cuda_error_is_blamed_on_the_card(error: Exception, cause: str | None) -> None:
+    assert failure_of(error).cause == cause
 
 
 def test_a_long_reason_is_cut() -> None:
