@@ -79,7 +79,8 @@ class Bert:
         self._dtype = dtype
         self._offset_pad = weights.offset_pad
         self._words, self._positions, self._types = (
-            table.to(device, dtype) for table in (weights.words, weights.positions, weights.types)
+            _own(table, device, dtype)
+            for table in (weights.words, weights.positions, weights.types)
         )
         self._norm = self._own_norm(weights.norm)
         whole = weights.layers if weights.head is None else weights.layers[:-1]
@@ -155,12 +156,17 @@ class Bert:
         return linear(affine.weight, affine.bias, self._device, self._dtype)
 
     def _plain(self, affine: Affine) -> Linear:
-        weight, bias = (t.to(self._device, torch.float32) for t in (affine.weight, affine.bias))
+        weight, bias = (_own(t, self._device, torch.float32) for t in (affine.weight, affine.bias))
         return Linear(weight, bias, is_prepacked=False)
 
     def _own_norm(self, norm: Norm) -> Norm:
-        weight, bias = (t.to(self._device, self._dtype) for t in (norm.weight, norm.bias))
+        weight, bias = (_own(t, self._device, self._dtype) for t in (norm.weight, norm.bias))
         return Norm(weight, bias, norm.epsilon)
+
+
+def _own(tensor: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Copy a tensor: one view of a mapped checkpoint would keep all of it resident."""
+    return tensor.to(device, dtype, copy=True)
 
 
 def _normalized(x: Tensor, norm: Norm) -> Tensor:

@@ -70,7 +70,7 @@ class Linear:
 def linear(weight: Tensor, bias: Tensor, device: torch.device, dtype: torch.dtype) -> Linear:
     """Take over a weight for a device, prepacked where that is possible."""
     weight = weight.to(device, dtype).contiguous()
-    bias = bias.to(device, dtype).contiguous()
+    bias = bias.to(device, dtype, copy=True)
     if device.type == "cpu" and can_prepack(dtype):
         packed = torch.ops.mkldnn._reorder_linear_weight(weight, _TYPICAL_TOKENS)
         return Linear(packed, bias, is_prepacked=True)
