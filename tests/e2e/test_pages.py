@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from rerank_server.catalog.starting_config import write_config
 from rerank_server.config import parse
 from tests.conftest import ROOT
 from tests.e2e.conftest import SEED_CONFIG
@@ -50,3 +51,13 @@ def test_the_chinese_page_shows_configurations_that_hold() -> None:
 
     assert parse(whole, path="x") == parse(SEED_CONFIG.read_text(), path="x")
     assert parse(f"default_version: v2-m3\nversions:\n{part}", path="x").versions["v2-m3"].enabled
+
+
+@pytest.mark.parametrize("page", ["quickstart.md", "writing-a-rerank.md", "operations.md"])
+def test_an_english_page(page: str, short_dir: Path, demo_models: Path, reader: Follow) -> None:
+    shutil.copytree(demo_models, short_dir / "models")
+    shutil.make_archive(str(short_dir / "fine-tuned"), "zip", demo_models / "v1-colbert")
+    if page != "quickstart.md":
+        write_config(short_dir / "etc" / "config.yaml", is_demo=True)
+
+    reader("etc/config.yaml").carries_out(ROOT / "docs" / page)
