@@ -14,7 +14,9 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TextIO, TypeAlias
+from typing import TypeAlias
+
+from rerank_workers.stdout import own_stdout
 
 _Say: TypeAlias = Callable[[dict[str, object]], None]
 
@@ -22,7 +24,7 @@ _Say: TypeAlias = Callable[[dict[str, object]], None]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one optimisation as told on the command line."""
     told = _parser().parse_args(arguments)
-    with _own_stdout() as out:
+    with own_stdout() as out:
 
         def say(message: dict[str, object]) -> None:
             print(json.dumps(message), file=out, flush=True)
@@ -44,9 +46,13 @@ def _run(told: argparse.Namespace, say: _Say) -> int:
 
     requests = texts.own() if told.texts is None else texts.read(told.texts)
     # What is judged must not have been calibrated on.
-    half = len(requests) // 2
-    calibration = requests[half:] if told.texts is not None and half else []
-    judged = requests[:half] if calibration else requests
+    if told.labelled is not None:
+        judged = texts.read(told.labelled)
+        calibration = requests if told.texts is not None else []
+    else:
+        half = len(requests) // 2
+        calibration = requests[half:] if told.texts is not None and half else []
+        judged = requests[:half] if calibration else requests
     kinds = optimizer.default_kinds(is_calibrated=bool(calibration))
     if told.variant is not None:
         kinds = (told.variant.replace("-", " "),)
@@ -77,18 +83,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--texts", type=Path, help="labelled requests or plain documents, one a line"
     )
+    parser.add_argument(
+        "--labelled", type=Path, help="requests to judge on; then all of --texts calibrate"
+    )
     parser.add_argument("--variant", choices=("bfloat16", "int8-dynamic", "int8-static"))
     parser.add_argument("--requests", type=int, default=24, help="most requests to judge on")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--max-length", type=int, default=512)
     return parser
-
-
-def _own_stdout() -> TextIO:
-    """Keep stdout for ourselves: what libraries print there goes to stderr."""
-    own = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    return own
 
 
 if __name__ == "__main__":
