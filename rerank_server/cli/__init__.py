@@ -17,10 +17,12 @@ from rerank_server.cli import (
     key,
     logs,
     move,
+    optimize,
     probe,
     rollback,
     server,
     status,
+    verify,
     versions,
 )
 from rerank_server.errors import UsageError
@@ -49,6 +51,8 @@ app.command("init")(versions.init)
 app.command("pull")(versions.pull)
 app.command("install")(versions.install)
 app.command("check")(check.check)
+app.command("verify")(verify.verify)
+app.command("optimize")(optimize.optimize)
 app.command("export")(export.export)
 app.command("key")(key.key)
 app.command("config")(configuration.config)

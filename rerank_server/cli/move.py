@@ -28,7 +28,7 @@ def move(
     timeout: changes.WaitOption = changes.DEFAULT_WAIT_S,
     run_dir: places.RunDirOption = None,
 ) -> int:
-    """Move a version to the CPU or a GPU, or leave it to the rules again.
+    """Move a version to the CPU or a GPU, or back to the rules.
 
     It stays where it was moved, whatever the memory, until it is moved to auto or the server is
     restarted.

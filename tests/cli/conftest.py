@@ -81,14 +81,14 @@ def program(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "rerank_server", *arguments]
 
 
-def finished(command: list[str], **environ: str) -> Done:
+def finished(command: list[str], timeout_s: float = 60, **environ: str) -> Done:
     """Run a command to its end."""
     done = subprocess.run(
         command,
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=timeout_s,
         env={**os.environ, "COLUMNS": "100", **environ},
         stdin=subprocess.DEVNULL,
     )
