@@ -234,3 +234,64 @@ def test_neighbours_become_their_mean(ratio: int, tokens: int) -> None:
 
     groups = [x[start : start + ratio].mean(dim=0) for start in range(0, tokens, ratio)]
     torch.testing.assert_close(merged, torch.stack(groups) if groups else x)
+
+
+def changed(directory: Path, file: str, **values: object) -> None:
+    path = directory / "model" / file
+    content = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**content, **values}), encoding="utf-8")
+
+
+def test_a_first_token_that_also_pads_is_left_out_where_the_reference_does(tmp_path: Path) -> None:
+    directory = tiny_models.build("gemma", tmp_path)
+    changed(directory, "tokenizer_config.json", pad_token="<bos>")
+
+    (item,) = yes_logit.load(Context("v2", directory)).encode("jet", ["comet"])
+
+    assert item.ids[0] != 2
+
+
+def test_prompts_that_need_a_first_token_say_so(tmp_path: Path) -> None:
+    directory = tiny_models.build("minicpm-layerwise", tmp_path)
+    changed(directory, "tokenizer_config.json", bos_token=None)
+
+    with pytest.raises(ModelFilesError, match="the tokenizer has no bos_token"):
+        layerwise.load(Context("v2", directory))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"head_type": "complex"}, "head_type 'complex'; only 'simple' is known"),
+        ({"start_layer": "2"}, "start_layer and layer_sep are numbers"),
+        (
+            {"num_hidden_layers": 6, "start_layer": 1},
+            r"lm_head\.5\.linear_head\.weight' is missing",
+        ),
+    ],
+)
+def test_heads_that_are_not_there_are_named(
+    tmp_path: Path, values: dict[str, object], message: str
+) -> None:
+    directory = tiny_models.build("minicpm-layerwise", tmp_path)
+    changed(directory, "config.json", **values)
+
+    with pytest.raises(ModelFilesError, match=message):
+        layerwise.load(Context("v2", directory))
+
+
+def test_a_conversion_to_classification_reads_its_own_head(tmp_path: Path) -> None:
+    directory = tiny_models.build("gemma", tmp_path)
+    changed(directory, "config.json", architectures=["GemmaForSequenceClassification"])
+
+    with pytest.raises(ModelFilesError, match=r"the tensor 'score\.weight' is missing"):
+        families.load(Context("v2", directory))
+
+
+def test_a_folder_with_a_graph_alone_is_no_language_model(tmp_path: Path) -> None:
+    directory = tiny_models.build("gemma", tmp_path)
+    weights = directory / "model" / "model.safetensors"
+    weights.rename(weights.with_name("model.onnx"))
+
+    with pytest.raises(ModelFilesError, match="no weights for the torch engine"):
+        families.load(Context("v2", directory))
