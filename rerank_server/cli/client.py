@@ -40,9 +40,7 @@ def client(snapshot: Snapshot, timeout_s: float) -> httpx.Client:
     # No proxy of the environment may come between: the server is on this machine.
     key = os.environ.get(KEY_VARIABLE)
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-    return httpx.Client(
-        base_url=snapshot.url, timeout=timeout_s, trust_env=False, headers=headers
-    )
+    return httpx.Client(base_url=snapshot.url, timeout=timeout_s, trust_env=False, headers=headers)
 
 
 def find(snapshot: Snapshot, name: str) -> VersionView:
