@@ -213,6 +213,5 @@ def _is_same(new: Desired, old: Desired) -> bool:
         and new.front == old.front
         and new.limits == old.limits
         and new.access == old.access
-        and new.access == old.access
         and new.config == old.config
     )

@@ -13,7 +13,16 @@ from rerank_server.core.plan import plan, verdict
 from rerank_server.core.publish import absent
 from rerank_server.core.reconcile import reconcile
 from rerank_server.core.routing import FallbackReason
-from rerank_server.core.types import Beaten, BecameReady, CameLate, Drain, Exited, Fleet, Spawned, Start
+from rerank_server.core.types import (
+    Beaten,
+    BecameReady,
+    CameLate,
+    Drain,
+    Exited,
+    Fleet,
+    Spawned,
+    Start,
+)
 from rerank_server.core.wanted import MB, Degraded, Replace, Wanted, WantedVersion
 from tests.core.build import POLICY as PLAIN
 from tests.core.build import wanted
