@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,15 +81,17 @@ def program(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "rerank_server", *arguments]
 
 
-def finished(command: list[str], timeout_s: float = 60, **environ: str) -> Done:
-    """Run a command to its end."""
+def finished(
+    command: list[str], environ: Mapping[str, str] | None = None, *, timeout_s: float = 60
+) -> Done:
+    """Run a command to its end, with these variables over the test's own."""
     done = subprocess.run(
         command,
         capture_output=True,
         text=True,
         check=False,
         timeout=timeout_s,
-        env={**os.environ, "COLUMNS": "100", **environ},
+        env={**os.environ, "COLUMNS": "100", **(environ or {})},
         stdin=subprocess.DEVNULL,
     )
     return Done(done.returncode, done.stdout.splitlines(), done.stderr.splitlines())

@@ -24,9 +24,11 @@ def completed(words: str) -> Done:
     """Ask for completions as bash does when Tab is pressed behind these words."""
     return finished(
         [str(PROGRAM)],
-        _RERANK_SERVER_COMPLETE="complete_bash",
-        COMP_WORDS=words,
-        COMP_CWORD=str(words.count(" ")),
+        {
+            "_RERANK_SERVER_COMPLETE": "complete_bash",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(words.count(" ")),
+        },
     )
 
 

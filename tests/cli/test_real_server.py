@@ -23,7 +23,7 @@ def server(short_dir: Path) -> Iterator[Server]:
 
 
 def verb(server: Server, *words: str, **environ: str) -> Done:
-    return finished(server.argv(*words), **environ)
+    return finished(server.argv(*words), environ)
 
 
 def generation(server: Server) -> object:
@@ -127,7 +127,7 @@ def test_start_installs_what_is_missing_and_what_fails_is_the_versions_reason(
 
     (server.models_dir / "v2" / "requirements.txt").write_text("tinylib==1.0\n")
     models = ("--config", str(server.config_path))
-    assert finished([*server.argv("install", "v3")[:-2], *models], **pip).code == 0
+    assert finished([*server.argv("install", "v3")[:-2], *models], pip).code == 0
     assert verb(server, "reload").out == ["started: v2, v3", "kept: v1"]
 
 

@@ -30,7 +30,7 @@ def verb(place: Path, *arguments: str, **environ: str) -> Done:
         "main(sys.argv[2:])\n"
     )
     command = [program()[0], "-c", code, str(place), *arguments]
-    return finished(command, RERANK_SERVER_CONFIG="", **environ)
+    return finished(command, {"RERANK_SERVER_CONFIG": "", **environ})
 
 
 def pip(index: Path) -> dict[str, str]:
