@@ -164,6 +164,9 @@ def _tokenizer_problems(directory: Path, model: str) -> Iterator[str]:
     """Load the tokenizer as the version would, in a process that may die of it."""
     own = directory / "tokenizer"
     folder = own if own.is_dir() else directory / model
+    if folder.is_dir() and not any(folder.iterdir()):
+        yield f"{folder.name}/: it is empty; the tokenizer's files belong here"
+        return
     python = sys.executable
     if (directory / "requirements.txt").is_file():
         python = str(directory / ".venv" / "bin" / "python")

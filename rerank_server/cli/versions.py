@@ -155,6 +155,12 @@ def _write_config(path: str | None, *, is_demo: bool) -> int:
     if chosen.suffix not in (".yaml", ".yml"):
         raise UsageError(f"--config: {chosen} does not end in .yaml")
     print(write_config(chosen, is_demo=is_demo))
+    wanted = "v1-bge-small v1-colbert v2-minilm" if is_demo else "v2-m3 v1"
+    option = "" if path is None else f" --config {chosen}"
+    print(
+        f"next: rerank-server pull {wanted}{option}, then rerank-server start{option}",
+        file=sys.stderr,
+    )
     return 0
 
 

@@ -127,11 +127,12 @@ def test_requirements_that_are_not_installed_are_a_problem(sound: Path) -> None:
 
 @pytest.mark.process
 def test_a_version_without_a_tokenizer_is_a_problem(sound: Path) -> None:
-    (sound / "tokenizer" / "tokenizer.json").unlink()
-
+    (sound / "tokenizer" / "tokenizer.json").rename(sound / "tokenizer" / "else.json")
     (text,) = texts(sound)
-
     assert text.startswith("tokenizer/: the tokenizer cannot be loaded (")
+
+    (sound / "tokenizer" / "else.json").unlink()
+    assert texts(sound) == ["tokenizer/: it is empty; the tokenizer's files belong here"]
 
 
 @pytest.mark.process

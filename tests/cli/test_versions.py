@@ -42,7 +42,9 @@ def pip(index: Path) -> dict[str, str]:
 
 
 def test_init_config_writes_one_that_loads_and_never_over_another(tmp_path: Path) -> None:
-    assert verb(tmp_path, "init", "--config") == Done(0, ["etc/config.yaml"], [])
+    assert verb(tmp_path, "init", "--config") == Done(
+        0, ["etc/config.yaml"], ["next: rerank-server pull v2-m3 v1, then rerank-server start"]
+    )
 
     text = (tmp_path / "etc" / "config.yaml").read_text()
     assert parse(text, path="x").default_version == "v2-m3"
@@ -52,10 +54,14 @@ def test_init_config_writes_one_that_loads_and_never_over_another(tmp_path: Path
 
 
 def test_init_config_takes_a_path_and_the_demo(tmp_path: Path) -> None:
-    assert verb(tmp_path, "init", "--config", "--demo", "here/demo.yaml").code == 0
+    done = verb(tmp_path, "init", "--config", "--demo", "here/demo.yaml")
 
     config = parse((tmp_path / "here" / "demo.yaml").read_text(), path="x")
     assert config.default_version == "v2-minilm"
+    assert done.err == [
+        f"next: rerank-server pull {' '.join(config.versions)} --config here/demo.yaml, "
+        "then rerank-server start --config here/demo.yaml"
+    ]
 
 
 def test_init_of_a_zip_makes_a_version_and_says_what_to_add(tmp_path: Path) -> None:
