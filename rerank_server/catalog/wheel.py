@@ -100,13 +100,15 @@ def _download(wheel: Wheel, directory: Path) -> Iterator[tuple[int, int]]:
     command += ["--dest", str(directory.absolute()), wheel.requirement]
     # pip keeps its half-done files in TMPDIR; there they vanish with the directory.
     environment = {**os.environ, "TMPDIR": str(directory.absolute()), "PYTHONUNBUFFERED": "1"}
+    done = 0
     try:
         for line in lines(command, directory, environment, tick_s=_TICK_S):
             match = _PROGRESS.match(line)
             if match:
                 yield int(match[1]), int(match[2])
-            elif not is_telling:
-                yield _largest_in(directory), 0
+            elif not is_telling and (written := _largest_in(directory)) > done:
+                done = written
+                yield done, 0
     except CommandFailed as error:
         reason = pip_reason(sys.executable, error.said)
         raise CatalogError(f"cannot download {wheel.requirement}: {reason}") from error

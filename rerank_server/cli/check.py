@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -102,9 +103,15 @@ def _inspected(directory: Path, source: str, model: str) -> list[str]:
 
 
 def _problems(version: WantedVersion, inspected: Sequence[str]) -> Sequence[str]:
-    if inspected or version.problem is None:
+    from rerank_server.supervisor.nvml import has_driver
+
+    if inspected:
         return inspected
-    return [version.problem]
+    if version.problem is not None:
+        return [version.problem]
+    if version.wish.device.startswith("cuda") and not has_driver(os.environ):
+        return [f"device {version.wish.device}: this host has no GPU"]
+    return []
 
 
 def _of_place(desired: Desired, run: RunDir, snapshot: Snapshot | None) -> Iterator[Problem]:
