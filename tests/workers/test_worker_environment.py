@@ -94,6 +94,17 @@ def test_hubs_are_off_and_tokenizers_stay_in_their_thread() -> None:
     assert environment["TOKENIZERS_PARALLELISM"] == "false"
 
 
+@pytest.mark.parametrize(("own", "expected"), [({}, "2000"), ({"GOMP_SPINCOUNT": "9"}, "9")])
+def test_torchs_threads_sleep_soon_unless_the_version_says_otherwise(
+    own: dict[str, str], expected: str
+) -> None:
+    environment = dict(own)
+
+    prepare(environment, None, cores=2)
+
+    assert environment["GOMP_SPINCOUNT"] == expected
+
+
 @pytest.mark.parametrize(("before", "after"), [("0\n", "300"), ("900\n", "1000"), ("x", "x")])
 def test_the_worker_offers_itself_to_the_kernel_first(
     tmp_path: Path, before: str, after: str

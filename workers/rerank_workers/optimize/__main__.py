@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+from rerank_workers.environment import prepare
 from rerank_workers.stdout import own_stdout
 
 _Say: TypeAlias = Callable[[dict[str, object]], None]
@@ -24,6 +25,7 @@ _Say: TypeAlias = Callable[[dict[str, object]], None]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one optimisation as told on the command line."""
     told = _parser().parse_args(arguments)
+    prepare(os.environ, told.threads, told.threads)
     with own_stdout() as out:
 
         def say(message: dict[str, object]) -> None:
