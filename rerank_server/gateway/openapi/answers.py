@@ -14,6 +14,7 @@ from rerank_server.gateway.openapi.words import (
 )
 
 _LIST: Json = {"const": "list"}
+_FLAG: Json = {"type": "boolean"}
 _SCORE: dict[str, Json] = {"index": COUNT, "score": NUMBER}
 _RELEVANCE: dict[str, Json] = {"index": COUNT, "relevance_score": NUMBER}
 
@@ -34,7 +35,7 @@ _NATIVE = structure(
         "version": STRING,
         "scores": array(NUMBER),
         "results": _ranked(
-            {**_SCORE, "doc": STRING, "truncated": {"const": True}, "window": _WINDOW},
+            {**_SCORE, "doc": STRING, "truncated": _FLAG, "window": _WINDOW},
             "doc",
             "truncated",
             "window",
