@@ -98,10 +98,16 @@ class Soak:
         def is_back(state: dict[str, object]) -> bool:
             version = version_of(state, name)
             alive = [i for i in version["instances"] if i["pid"] != pid]
-            return not version["enabled"] or any(i["state"] == "RUNNING" for i in alive)
+            is_given_up = version["state"] == "FAILED"
+            runs = any(i["state"] == "RUNNING" for i in alive)
+            return runs or is_given_up or not version["enabled"]
 
         self.server.wait(is_back, f"{name} is back", timeout_s=60)
-        self.recoveries_s.append(time.monotonic() - began)
+        if self.server.version(name)["state"] == "FAILED":  # five failures within ten minutes
+            self.server.cli("reset", name)
+            self.done["reset"] += 1
+        else:
+            self.recoveries_s.append(time.monotonic() - began)
 
 
 def run(seconds: float, seed: int) -> tuple[Soak, list[Record]]:
