@@ -76,7 +76,8 @@ check: $(VENV)/.dev
 	$(BIN)/pytest tests/contract -q
 
 test-fast: $(VENV)/.dev
-	$(BIN)/pytest -q -m "not process and not weights and not env and not gpu"
+	$(BIN)/pytest -q -m "not process and not weights and not env and not gpu" -k "not histor" \
+	  tests/contract tests/core tests/config tests/docs tests/workers
 
 test: check models
 	$(BIN)/pytest
