@@ -86,8 +86,9 @@ bench: $(VENV)/.dev models
 	$(BIN)/python -m benchmarks
 
 SECONDS ?= 300
+SEED ?= $(shell date +%s)
 soak: $(VENV)/.dev
-	$(BIN)/python -m tests.process.soak --seconds $(SECONDS)
+	$(BIN)/python -m tests.process.soak --seconds $(SECONDS) --seed $(SEED)
 
 # Derives the golden scores of tests/parity anew, with the references in environments of their own.
 parity: $(VENV)/.runtime models

@@ -49,7 +49,8 @@ class Soak:
                     "env": {"TEST_SCORE": f"0.{name[1]}", "TEST_SERVICE_S": str(SERVICE_S)},
                     "enabled": name in enabled,
                     **({"batch_size": self.batch_size} if name == "v3" else {}),
-                    **({"fallback": "v3"} if name == "v1" else {}),
+                    # Two others behind each: one may be switched off while the other is killed.
+                    **({"fallback": "v3"} if name != "v3" else {}),
                 }
                 for name in VERSIONS
             },
