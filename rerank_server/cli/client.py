@@ -6,10 +6,10 @@ import os
 from typing import TYPE_CHECKING
 
 from rerank_server.cli import places
-from rerank_server.core.routing import nearest
 from rerank_server.core.snapshot import Snapshot, VersionView
 from rerank_server.core.status import line
 from rerank_server.errors import NotRunningError, UsageError
+from rerank_server.names import nearest
 from rerank_server.supervisor.rundir import RunDir
 
 if TYPE_CHECKING:

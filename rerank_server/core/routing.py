@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -146,11 +145,6 @@ def answers(table: RoutesTable, version: str | None = None, *, strict: bool = Fa
     if strict:
         return bool(table.versions[name].targets)
     return next(candidates(table, name), None) is not None
-
-
-def nearest(name: str, known: list[str]) -> str | None:
-    """Return the known name most like `name`, or None when none is near."""
-    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.6)), None)
 
 
 def fallback_chain(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from rerank_server.core.routing import nearest
 from rerank_server.errors import NotFoundError
 from rerank_server.gateway.paths import PAGES, SCORE_PATH, Page
 from rerank_server.gateway.table import Place, View
+from rerank_server.names import nearest
 
 _MODELS = "/v1/models"
 _SLASHES = re.compile("/{2,}")

@@ -11,12 +11,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from rerank_server.core.routing import RoutesTable, VersionRoute, answers, nearest
+from rerank_server.core.routing import RoutesTable, VersionRoute, answers
 from rerank_server.errors import NotFoundError, UnavailableError
 from rerank_server.gateway.exchange import exchange_of
 from rerank_server.gateway.exposition import Everything
 from rerank_server.gateway.metrics import Metrics
 from rerank_server.gateway.state import StateFile, items, number, section, versions
+from rerank_server.names import nearest
 
 _SHOWN = (
     "name",

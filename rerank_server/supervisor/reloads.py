@@ -12,10 +12,10 @@ from rerank_server.core.by_hand import is_hand, refusal
 from rerank_server.core.devices import WasMoved
 from rerank_server.core.memory import Scene
 from rerank_server.core.plan import Plan, plan, verdict
-from rerank_server.core.routing import nearest
 from rerank_server.core.types import Fleet, State
 from rerank_server.core.wanted import MB, GpuPolicy, Policy, Wanted
 from rerank_server.errors import ConfigError, ListenError
+from rerank_server.names import nearest
 from rerank_server.supervisor.desired import Desired, Overrides, desire
 from rerank_server.supervisor.history import ConfigHistory
 from rerank_server.supervisor.listeners import Listeners

@@ -24,9 +24,9 @@ from rerank_server.core.routing import (
     choose,
     fallback_chain,
     from_json,
-    nearest,
     to_json,
 )
+from rerank_server.names import nearest
 
 LIMITS = Limits(
     request_timeout_s=60.0,
