@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _LOADS = 3
 """A version's model is loaded up to so many times: as it runs, its other folder, in fp32."""
 _VERDICTS = {True: "ok", False: "NOT OK", None: "-"}
+_WARNING = "WARN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,13 @@ class Check:
     """None: it does not apply."""
     text: str
     figures: Mapping[str, object]
+    warns: bool = False
+    """It is right, and yet somebody should read the text."""
+
+    @property
+    def verdict(self) -> str:
+        """The one word for it."""
+        return _WARNING if self.warns else _VERDICTS[self.ok]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +57,14 @@ class Verified:
     def is_well(self) -> bool:
         """Whether nothing was found wrong."""
         return self.error is None and all(check.ok is not False for check in self.checks)
+
+    @property
+    def verdict(self) -> str:
+        """What is said of the version as a whole."""
+        if not self.is_well:
+            return _VERDICTS[False]
+        warns = any(check.warns for check in self.checks)
+        return "ok, with a warning" if warns else _VERDICTS[True]
 
 
 def verify(
@@ -71,7 +87,8 @@ def verify(
 
     Loads each as the server would, scores a small fixed set, and looks at order, finiteness,
     repeatability, whether neighbours in a batch matter, agreement of model/ with model_cpu/, and
-    distance from fp32; then prints the effective settings. No server need run.
+    distance from fp32; then prints the effective settings. A warning leaves the exit code at 0.
+    No server need run.
     """
     from rerank_server.cli.subject import known
 
@@ -95,14 +112,14 @@ def verify(
 def render(result: Verified) -> list[str]:
     """Return what was found of a version as lines: verdicts, then settings."""
     where = f" ({result.model})" if result.model else ""
-    lines = [f"{result.version}{where}: {'ok' if result.is_well else 'NOT OK'}"]
+    lines = [f"{result.version}{where}: {result.verdict}"]
     if result.error is not None:
         return [*lines, f"  {result.error}"]
     settings = result.settings or {}
     names = [*(check.name for check in result.checks), *settings]
     columns = max(width(name) for name in names) if names else 0
     for check in result.checks:
-        verdict = pad(_VERDICTS[check.ok], len(_VERDICTS[False]))
+        verdict = pad(check.verdict, len(_VERDICTS[False]))
         lines.append(f"  {pad(check.name, columns)}  {verdict}  {check.text}")
     lines += [f"  {pad(name, columns)}  {value}" for name, value in settings.items()]
     return lines
@@ -182,7 +199,13 @@ def _json(result: Verified) -> Mapping[str, object]:
         "ok": result.is_well,
         "model": result.model,
         "checks": [
-            {"name": each.name, "ok": each.ok, "text": each.text, "figures": dict(each.figures)}
+            {
+                "name": each.name,
+                "ok": each.ok,
+                "text": each.text,
+                "figures": dict(each.figures),
+                "warns": each.warns,
+            }
             for each in result.checks
         ],
         "settings": dict(result.settings or {}),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from rerank_server.cli.verify import Check, Verified, render
 from tests.cli.conftest import Done
 from tests.cli.place import FAMILY, Place
 from tests.families import tiny
@@ -183,6 +184,14 @@ def test_a_folder_that_cannot_be_run_fails_the_comparison_alone(place: Place) ->
     assert text.startswith("cannot be run: rerank.py: ")
 
 
+def test_a_warning_is_shown_and_the_version_is_well() -> None:
+    check = Check("model_cpu", True, "further away", {}, warns=True)
+
+    lines = render(Verified("v1", "model", [check], {}))
+
+    assert lines == ["v1 (model): ok, with a warning", "  model_cpu  WARN    further away"]
+
+
 @pytest.mark.weights
 def test_the_demo_finds_the_right_documents_and_names_its_distance(
     place: Place, demo_models: Path
@@ -190,12 +199,13 @@ def test_the_demo_finds_the_right_documents_and_names_its_distance(
     shutil.copytree(demo_models / "v2-minilm", place.models / "v2-minilm")
     place.configure(v2_minilm={})
 
-    _, found = place.verified("v2-minilm")
+    code, found = place.verified("v2-minilm")
 
-    seen = verdicts(found)
+    names = ("order", "finite", "repeatable", "neighbours", "model_cpu", "fp32")
+    assert (code, verdicts(found)) == (0, dict.fromkeys(names, True))
+    (check,) = (check for check in found["checks"] if check["name"] == "model_cpu")
+    assert check["figures"]["spearman"] > 0.99
+    assert check["figures"]["max_deviation"] == pytest.approx(0.6, abs=0.2)
     # Its int8 file, made by others, is further from the original than `optimize` lets one be.
-    del seen["model_cpu"]
-    assert seen == dict.fromkeys(("order", "finite", "repeatable", "neighbours", "fp32"), True)
-    (figures,) = (check["figures"] for check in found["checks"] if check["name"] == "model_cpu")
-    assert figures["spearman"] > 0.99
-    assert figures["max_deviation"] == pytest.approx(0.6, abs=0.2)
+    assert check["warns"] is (check["figures"]["max_deviation"] > 0.5)
+    assert ("`rerank-server optimize v2-minilm`" in check["text"]) is check["warns"]

@@ -1,7 +1,8 @@
 """`python -m rerank_workers.verify --directory DIR`: proves a version, without a server.
 
-Prints one JSON object and nothing else on stdout: `{"checks": [{"name", "ok", "text", "figures"}],
-"settings": {...}}` or `{"error": str}`. Exit codes: 0 all is well, 1 it is not, 2 wrong arguments.
+Prints one JSON object and nothing else on stdout: `{"checks": [{"name", "ok", "text", "figures",
+"warns"}], "settings": {...}}` or `{"error": str}`. Exit codes: 0 all is well, warnings or not, 1 it
+is not, 2 wrong arguments.
 """
 
 from __future__ import annotations

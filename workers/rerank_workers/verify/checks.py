@@ -22,6 +22,10 @@ _NEIGHBOURS = 0.05
 _LARGE = 10.0
 """Beyond such a raw score fp32's own steps grow, and so does what is allowed."""
 _LOGIT = 0.5
+"""What `optimize` lets a variant move by."""
+_LOGIT_OF_OTHERS = 1.0
+"""What a model_cpu/ may move by that somebody else made: int8 with scales of the whole tensor moves
+by 0.6 and keeps the order; beyond this, values mean something else."""
 _COSINE = 0.05
 _SPEARMAN = 0.98
 """Less than a large set would be asked for: among so few pairs one swap of two costs 0.002."""
@@ -57,6 +61,8 @@ class Check:
     """None where it does not apply; `text` then says why."""
     text: str
     figures: Mapping[str, float] = field(default_factory=dict)
+    warns: bool = False
+    """Whether it is right, and yet somebody should read `text`."""
 
 
 def order(scoring: Scoring) -> Check:
@@ -102,28 +108,38 @@ def neighbours(scoring: Scoring) -> Check:
     return Check("neighbours", moved <= limit, text, {"difference": moved, "limit": limit})
 
 
-def agreement(name: str, scoring: Scoring, other: Scoring) -> Check:
-    """Compare two scorings of the same requests."""
+def agreement(name: str, scoring: Scoring, other: Scoring, advice: str | None = None) -> Check:
+    """Compare two scorings of the same requests.
+
+    Where one of the two is of a model_cpu/, `advice` says what to do about values that moved too
+    far for `optimize`, but not so far that they are wrong: then that is a warning.
+    """
     pooled = [_pooled(each.first) for each in (scoring, other)]
     rho = spearman(*pooled)
     moved = deviation(scoring.first, other.first)
     judged = [index for index, request in enumerate(scoring.requests) if request.is_judged]
     same = sum(_best(scoring.first[index]) == _best(other.first[index]) for index in judged)
-    limit = _LOGIT if scoring.settings.get("activation") == "sigmoid" else _COSINE
+    is_logit = scoring.settings.get("activation") == "sigmoid"
+    limit = _LOGIT if is_logit else _COSINE
+    most = _LOGIT_OF_OTHERS if is_logit and advice is not None else limit
+    ok = rho >= _SPEARMAN and moved <= most and same == len(judged)
+    warns = ok and moved > limit
     text = (
         f"Spearman {rho:.4f} (limit {_SPEARMAN}), max deviation {moved:.2g} (limit {limit}), "
         f"same first for {same} of {len(judged)}"
     )
-    ok = rho >= _SPEARMAN and moved <= limit and same == len(judged)
+    if warns:
+        text += f"; {advice}"
     figures = {
         "spearman": rho,
         "spearman_limit": _SPEARMAN,
         "max_deviation": moved,
         "max_deviation_limit": limit,
+        "max_deviation_failure": most,
         "same_first": same,
         "of": len(judged),
     }
-    return Check(name, ok, text, figures)
+    return Check(name, ok, text, figures, warns)
 
 
 def deviation(one: Scores, other: Scores) -> float:

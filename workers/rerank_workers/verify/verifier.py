@@ -67,7 +67,7 @@ def _compared(
         except Exception as error:  # whatever a version's own code may raise
             yield Check(other_name, False, f"cannot be run: {reason_of(error, FILE_NAME)}")
         else:
-            yield checks.agreement(other_name, used, other)
+            yield checks.agreement(other_name, used, other, _advice(context))
             if other_name == MODEL and other.is_exact:
                 exact = other
     yield _against_exact(context, used, exact, load)
@@ -90,7 +90,16 @@ def _against_exact(
     if not exact.is_exact:
         runs = exact.settings.get("dtype", "a format it does not name")
         return Check(FP32, None, f"nothing runs model/ in fp32; it is {runs}")
-    return checks.agreement(FP32, used, exact)
+    advice = _advice(context) if context.model == MODEL_CPU else None
+    return checks.agreement(FP32, used, exact, advice)
+
+
+def _advice(context: Context) -> str:
+    """Say what to do about a model_cpu/ that is not as close to model/ as ours would be."""
+    return (
+        "model_cpu/ keeps the order but is further from model/ than `optimize` would accept: "
+        f"`rerank-server optimize {context.version or 'VERSION'}` makes a closer one"
+    )
 
 
 def _scored(module: ModuleType, context: Context, requests: Sequence[Fixed]) -> Scoring:
