@@ -106,7 +106,7 @@ def _download(wheel: Wheel, directory: Path) -> Iterator[tuple[int, int]]:
             match = _PROGRESS.match(line)
             if match:
                 yield int(match[1]), int(match[2])
-            elif not is_telling and (written := _largest_in(directory)) > done:
+            elif not is_telling and (written := largest_in(directory)) > done:
                 done = written
                 yield done, 0
     except CommandFailed as error:
@@ -123,10 +123,14 @@ def _pip_release() -> tuple[int, ...]:
     return tuple(int(word) for word in words[:2] if word.isdigit())
 
 
-def _largest_in(directory: Path) -> int:
-    """Return the size of the largest file below: a pip that tells nothing still writes there."""
+def largest_in(directory: Path) -> int:
+    """Return the size of the largest file below: a pip that tells nothing still writes there.
+
+    Files and whole directories may vanish under the look: pip moves and removes them meanwhile.
+    """
     largest = 0
-    for path in directory.rglob("*"):
-        with contextlib.suppress(OSError):  # pip moves and removes files meanwhile
-            largest = max(largest, path.stat().st_size if path.is_file() else 0)
+    for folder, _, names in os.walk(directory):  # unlike rglob, passes over what is gone
+        for name in names:
+            with contextlib.suppress(OSError):
+                largest = max(largest, Path(folder, name).lstat().st_size)
     return largest

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import shutil
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -100,3 +102,23 @@ def test_a_silent_child_is_ticked_and_then_given_up(tmp_path: Path) -> None:
 
     assert [line for line in seen if line] == ["a"]
     assert "" in seen
+
+
+def test_the_size_of_a_download_is_seen_while_pip_removes_directories(tmp_path: Path) -> None:
+    (tmp_path / "half-done.whl").write_bytes(b"w" * 100)
+    is_over = threading.Event()
+
+    def come_and_go() -> None:
+        while not is_over.is_set():
+            for number in range(20):
+                (tmp_path / f"pip-{number}" / "inner").mkdir(parents=True, exist_ok=True)
+            for number in range(20):
+                shutil.rmtree(tmp_path / f"pip-{number}")
+
+    pip = threading.Thread(target=come_and_go)
+    pip.start()
+    try:
+        assert {wheel.largest_in(tmp_path) for _ in range(1000)} == {100}
+    finally:
+        is_over.set()
+        pip.join()
