@@ -7,9 +7,11 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError
 
-from rerank_server import config_rules, config_wording, yaml_text
+from rerank_server import config_rules, config_traffic, config_wording, yaml_text
+from rerank_server.config_section import Section
+from rerank_server.config_traffic import MirrorConfig, RolloutConfig, Shares, StageConfig
 from rerank_server.errors import ConfigError
 from rerank_server.names import (
     DEVICE,
@@ -26,8 +28,11 @@ __all__ = [
     "VERSION_NAME",
     "Config",
     "InferenceConfig",
+    "MirrorConfig",
     "PreprocessConfig",
+    "RolloutConfig",
     "ServerConfig",
+    "StageConfig",
     "VersionConfig",
     "is_version_name",
     "parse",
@@ -44,23 +49,13 @@ InFlightBytes = Annotated[int, Field(ge=1, le=1 << 40)]
 MaxBatchTokens = Annotated[int, Field(ge=8, le=16_777_216)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _take_nothing_as_empty(cls, value: object) -> object:
-        """A section whose keys are all commented out has every default."""
-        return {} if value is None else value
-
-
-class PreprocessConfig(_Section):
+class PreprocessConfig(Section):
     """Cleaning of query and documents before they are encoded."""
 
     clean: bool = False
 
 
-class InferenceConfig(_Section):
+class InferenceConfig(Section):
     """Inference parameters shared by all enabled versions; a version may override them."""
 
     batch_size: BatchSize = 16
@@ -69,7 +64,7 @@ class InferenceConfig(_Section):
     max_batch_tokens: MaxBatchTokens = 8192
 
 
-class VersionConfig(_Section):
+class VersionConfig(Section):
     """One version: which files, where it runs, who answers when it cannot."""
 
     enabled: bool = True
@@ -101,9 +96,10 @@ class VersionConfig(_Section):
     replace: Literal["auto", "overlap", "stop_first"] = "auto"
     long_docs: Literal["truncate", "chunk"] = "truncate"
     preprocess: PreprocessConfig = PreprocessConfig()
+    cascade: list[StageConfig] | None = None
 
 
-class ServerConfig(_Section):
+class ServerConfig(Section):
     """The HTTP gateway and the supervisor."""
 
     host: str = "127.0.0.1"
@@ -137,7 +133,7 @@ class ServerConfig(_Section):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-class Config(_Section):
+class Config(Section):
     """The whole of config.yaml, checked."""
 
     default_version: str
@@ -145,6 +141,9 @@ class Config(_Section):
     global_config: InferenceConfig = InferenceConfig()
     models_dir: str = "."
     last_resort: str | None = None
+    traffic: Shares = Field(default_factory=dict)
+    mirror: MirrorConfig | None = None
+    rollout: RolloutConfig | None = None
     server: ServerConfig = ServerConfig()
 
     def endpoint_of(self, name: str) -> str:
@@ -222,7 +221,7 @@ def _check(document: yaml_text.Document) -> tuple[Config | None, list[Problem]]:
         absent = {one["loc"][:-1] for one in errors if one["type"] == "missing"}
         config = _without(value, faulty | (absent - {()}))
     if config is not None:
-        rules = config_rules.faults(config)
+        rules = (*config_rules.faults(config), *config_traffic.faults(config))
         problems += [document.problem(key, text) for key, text in rules if key not in faulty]
     return config, problems
 

@@ -13,7 +13,10 @@ from rerank_server.names import DEVICE, nearest
 from rerank_server.yaml_text import Key, shown
 
 Sections = Mapping[Key, type[BaseModel]]
-"""The model of each section by its key; "*" stands for any name."""
+"""The model of each section by its key; "*" stands for any name, ITEM for any item of a list."""
+
+ITEM = "[]"
+_BELOW: Mapping[object, Key] = {dict: ("*",), list: (ITEM,)}
 
 _PATTERNS = {DEVICE: "auto, cpu, cuda or cuda:N"}
 _REQUIRED = {
@@ -47,7 +50,7 @@ def _sections(annotation: object, key: Key) -> Iterator[tuple[Key, type[BaseMode
         for name, field in annotation.model_fields.items():
             yield from _sections(field.annotation, (*key, name))
         return
-    below = (*key, "*") if get_origin(annotation) in (dict, list) else key
+    below = (*key, *_BELOW.get(get_origin(annotation), ()))
     for part in get_args(annotation):
         yield from _sections(part, below)
 
@@ -111,6 +114,7 @@ _TYPES: Mapping[str, tuple[str, Callable[[object], str]]] = {
     "float_type": ("a number", _number_hint),
     "string_type": ("text", _text_hint),
     "dict_type": ("a mapping", _mapping_hint),
+    "list_type": ("a list", lambda _: ""),
     "model_type": ("a mapping", _mapping_hint),
 }
 
@@ -143,10 +147,13 @@ def _unknown(key: Key, known: Sections) -> str:
 
 
 def _is_at(key: Key, place: Key) -> bool:
-    return len(key) == len(place) and all(p in ("*", k) for k, p in zip(key, place, strict=True))
+    return len(key) == len(place) and all(
+        p in ("*", ITEM, k) for k, p in zip(key, place, strict=True)
+    )
 
 
 def _where(place: Key) -> str:
     if not place:
         return "at the top level"
-    return "under " + ".".join("NAME" if part == "*" else str(part) for part in place)
+    names = ("NAME" if part == "*" else str(part) for part in place if part != ITEM)
+    return "under " + ".".join(names)

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from rerank_server.config import Config
-from rerank_server.config_wording import sections
+from rerank_server.config_wording import ITEM, sections
 from rerank_server.yaml_text import Key
 
 SHIPPED = Path(__file__).parents[2] / "etc" / "config.yaml"
@@ -80,8 +80,9 @@ def page(text: str) -> str:
 
 
 def _section(place: Key, model: type[BaseModel], told: Mapping[Key, Told]) -> str:
-    name = ".".join("NAME" if part == "*" else str(part) for part in place)
-    above = tuple(_EXAMPLE if part == "*" else part for part in place)
+    named = tuple(part for part in place if part != ITEM)
+    name = ".".join("NAME" if part == "*" else str(part) for part in named)
+    above = tuple(_EXAMPLE if part == "*" else part for part in named)
     title = f"`{name}`" if place else "Top level"
     lines = [f"## {title}", "", _purpose(above, model, told), ""]
     lines += ["| Key | Value | Default | Meaning |", "|---|---|---|---|"]
@@ -123,6 +124,8 @@ def words(annotation: object, bounds: Sequence[object] = ()) -> str:
     if origin is Literal:
         return " or ".join((", ".join(f"`{one}`" for one in arguments[:-1]), f"`{arguments[-1]}`"))
     if origin is list:
+        if isinstance(arguments[0], type) and issubclass(arguments[0], BaseModel):
+            return "a list of sections"
         return f"list of {words(arguments[0])}"
     if origin is dict:
         if isinstance(arguments[1], type) and issubclass(arguments[1], BaseModel):

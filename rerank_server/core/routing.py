@@ -9,6 +9,16 @@ from typing import Literal
 
 from rerank_server.core.access import Access, access_from, access_json
 from rerank_server.core.limits import Limits, VersionLimits
+from rerank_server.core.traffic import (
+    Mirror,
+    Stage,
+    Traffic,
+    mirror_from,
+    mirror_json,
+    stages_from,
+    traffic_from,
+    traffic_json,
+)
 from rerank_server.names import NONE
 
 
@@ -53,6 +63,8 @@ class VersionRoute:
     """Names to walk after this version, in order, complete (default and last resort included)."""
     degraded: FallbackReason | None = None
     limits: VersionLimits = field(default_factory=VersionLimits)
+    cascade: tuple[Stage, ...] = ()
+    """The versions that answer for it, stage after stage; it has no process of its own then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +80,8 @@ class RoutesTable:
     """Every configured version, in config order."""
     limits: Limits
     access: Access = field(default_factory=Access)
+    traffic: Traffic = field(default_factory=Traffic)
+    mirror: Mirror | None = None
     is_stopping: bool = False
     """The server shuts down: requests are still answered, but `/ready` says no."""
 
@@ -176,6 +190,8 @@ def to_json(table: RoutesTable) -> dict[str, object]:
         "stopping": table.is_stopping,
         "limits": asdict(table.limits),
         "access": access_json(table.access),
+        "traffic": traffic_json(table.traffic),
+        "mirror": mirror_json(table.mirror),
         "versions": {
             route.name: {
                 "endpoint": route.endpoint,
@@ -186,6 +202,7 @@ def to_json(table: RoutesTable) -> dict[str, object]:
                 "fallback": list(route.fallback),
                 "degraded": route.degraded,
                 "limits": asdict(route.limits),
+                "cascade": [asdict(stage) for stage in route.cascade],
             }
             for route in table.versions.values()
         },
@@ -198,13 +215,13 @@ def from_json(obj: Mapping[str, object]) -> RoutesTable:
     Raises:
         KeyError, TypeError, ValueError: the object is not one that `to_json` made.
     """
-    limits, access = obj["limits"], obj["access"]
+    limits, access, traffic = obj["limits"], obj["access"], obj["traffic"]
     gateway = obj["gateway"]
     versions = obj["versions"]
     if not (isinstance(limits, dict) and isinstance(gateway, dict) and isinstance(versions, dict)):
         raise TypeError("routes.json: limits, gateway and versions must be objects")
-    if not isinstance(access, dict):
-        raise TypeError("routes.json: access must be an object")
+    if not (isinstance(access, dict) and isinstance(traffic, dict)):
+        raise TypeError("routes.json: access and traffic must be objects")
     last_resort = obj["last_resort"]
     return RoutesTable(
         generation=int(str(obj["generation"])),
@@ -214,6 +231,8 @@ def from_json(obj: Mapping[str, object]) -> RoutesTable:
         versions={str(name): _route(str(name), route) for name, route in versions.items()},
         limits=Limits(**limits),
         access=access_from(access),
+        traffic=traffic_from(traffic),
+        mirror=mirror_from(obj["mirror"]),
         is_stopping=bool(obj["stopping"]),
     )
 
@@ -233,4 +252,5 @@ def _route(name: str, obj: Mapping[str, object]) -> VersionRoute:
         fallback=tuple(str(item) for item in fallback),
         degraded=None if degraded is None else FallbackReason(str(degraded)),
         limits=VersionLimits(**limits),
+        cascade=stages_from(obj["cascade"]),
     )

@@ -17,6 +17,7 @@ from rerank_server.core import environment
 from rerank_server.core.access import Access
 from rerank_server.core.front import FrontSpec
 from rerank_server.core.limits import Limits, VersionLimits
+from rerank_server.core.traffic import Arm, Mirror, Traffic
 from rerank_server.core.wanted import Wanted, WantedVersion, WorkerSpec
 from rerank_server.errors import ConfigError
 from rerank_server.supervisor.keys import read_keys
@@ -47,6 +48,9 @@ class Desired:
     front: FrontSpec
     limits: Limits
     access: Access
+    traffic: Traffic
+    """As the config has it; an operator's word and a rollout come before it."""
+    mirror: Mirror | None
 
 
 def read_config(path: Path) -> tuple[Config, str]:
@@ -104,7 +108,14 @@ def desire(
         ),
         limits=Limits(**{key: getattr(server, key) for key in Limits.__slots__}),
         access=_access(server, path.parent.resolve(), overrides),
+        traffic=_traffic(config),
+        mirror=None if config.mirror is None else Mirror(config.mirror.to, config.mirror.share),
     )
+
+
+def _traffic(config: Config) -> Traffic:
+    shares = config.traffic.items()
+    return Traffic(tuple(Arm(n, s) for n, s in shares if n != config.default_version and s > 0))
 
 
 def _collector(endpoint: str | None) -> str | None:

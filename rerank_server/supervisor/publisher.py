@@ -66,7 +66,9 @@ class Publisher:
             picture.front.published,
             str(self._run.sockets),
         )
-        table = replace(table, access=desired.access)
+        table = replace(
+            table, access=desired.access, traffic=desired.traffic, mirror=desired.mirror
+        )
         if picture.is_stopping:
             table = replace(table, is_stopping=True)
         if table != self._table:

@@ -6,7 +6,10 @@ from rerank_server.config import parse
 
 ProblemsOf = Callable[[str], list[str]]
 
-KNOWN = "default_version, versions, global_config, models_dir, last_resort, server"
+KNOWN = (
+    "default_version, versions, global_config, models_dir, last_resort, traffic, mirror, rollout, "
+    "server"
+)
 
 
 def test_the_text_the_tables_build_on_is_valid(good: str) -> None:

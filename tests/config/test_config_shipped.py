@@ -8,7 +8,7 @@ from pydantic_core import PydanticUndefined
 
 from docs.generate.configuration import DOCUMENTED, SHIPPED, Told, told_keys
 from rerank_server.config import Config, parse
-from rerank_server.config_wording import sections
+from rerank_server.config_wording import ITEM, sections
 from rerank_server.yaml_text import Document, Key, read
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +37,7 @@ def model_keys() -> dict[Key, object]:
     """Return the default of each key of the model; a version's stand under v2-m3."""
     found: dict[Key, object] = {}
     for place, model in sections(Config).items():
-        key: Key = tuple("v2-m3" if part == "*" else part for part in place)
+        key: Key = tuple("v2-m3" if part == "*" else part for part in place if part != ITEM)
         found.update(fields_of(model, key))
     return found
 

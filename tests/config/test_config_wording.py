@@ -30,12 +30,16 @@ def explained(value: object) -> list[tuple[tuple[str | int, ...], str]]:
 
 
 def test_sections_are_found_under_mappings_lists_and_options() -> None:
-    assert list(sections(Plan)) == [(), ("steps", "*"), ("arms", "*")]
+    assert list(sections(Plan)) == [(), ("steps", "[]"), ("arms", "*")]
     assert list(sections(Config)) == [
         (),
         ("versions", "*"),
         ("versions", "*", "preprocess"),
+        ("versions", "*", "cascade", "[]"),
         ("global_config",),
+        ("mirror",),
+        ("rollout",),
+        ("rollout", "guards"),
         ("server",),
     ]
 
@@ -48,7 +52,7 @@ def test_mistakes_inside_lists_are_told_with_their_index() -> None:
 
 
 def test_a_key_of_another_section_is_told_where_it_belongs() -> None:
-    assert explained({"share": 1}) == [(("share",), "unknown key; it belongs under steps.NAME")]
+    assert explained({"share": 1}) == [(("share",), "unknown key; it belongs under steps")]
 
 
 def test_kinds_of_mistake_without_own_words_keep_the_validator_s() -> None:

@@ -26,6 +26,8 @@ RANK = {
 ROOM_OF = {
     "__main__": "cli",
     "config_rules": "config",
+    "config_section": "config",
+    "config_traffic": "config",
     "config_wording": "config",
     "yaml_faults": "config",
     "yaml_text": "config",

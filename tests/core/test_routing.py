@@ -26,6 +26,7 @@ from rerank_server.core.routing import (
     from_json,
     to_json,
 )
+from rerank_server.core.traffic import Arm, Mirror, Source, Stage, Traffic
 from rerank_server.names import nearest
 
 LIMITS = Limits(
@@ -318,8 +319,14 @@ def test_a_table_survives_its_way_through_the_file(table: RoutesTable) -> None:
 
 
 def test_the_file_of_a_table_keeps_its_shape() -> None:
-    one = table(route("v1", "v1.1", fallback=("v2",)), is_stopping=True)
+    stages = (Stage("v2", 20), Stage("v3"))
+    one = replace(
+        table(replace(route("v1", "v1.1", fallback=("v2",)), cascade=stages), is_stopping=True),
+        traffic=Traffic((Arm("v2", 5.0),), Source.ROLLOUT),
+        mirror=Mirror("v2", 0.1),
+    )
 
+    assert from_json(to_json(one)) == one
     assert json.loads(json.dumps(to_json(one))) == {
         "schema": 1,
         "generation": 3,
@@ -346,6 +353,8 @@ def test_the_file_of_a_table_keeps_its_shape() -> None:
             "protect": ["/versions", "/metrics", "/docs", "/openapi.json"],
             "cors_origins": [],
         },
+        "traffic": {"source": "rollout", "arms": [{"version": "v2", "share": 5.0}]},
+        "mirror": {"to": "v2", "share": 0.1},
         "versions": {
             "v1": {
                 "endpoint": "/rerank/v1",
@@ -364,6 +373,7 @@ def test_the_file_of_a_table_keeps_its_shape() -> None:
                     "max_in_flight_bytes": 268435456,
                     "max_queued_pairs": 20000,
                 },
+                "cascade": [{"version": "v2", "keep": 20}, {"version": "v3", "keep": None}],
             }
         },
     }
@@ -386,6 +396,7 @@ def with_route(**changes: object) -> Callable[[Obj], Obj]:
         "fallback": [],
         "degraded": None,
         "limits": asdict(VersionLimits()),
+        "cascade": [],
     }
     return lambda obj: {**obj, "versions": {"v1": {**plain, **changes}}}
 
@@ -399,6 +410,11 @@ def with_route(**changes: object) -> Callable[[Obj], Obj]:
         without("default"),
         without("last_resort"),
         without("stopping"),
+        without("traffic"),
+        without("mirror"),
+        lambda obj: {**obj, "traffic": {"source": "config", "arms": {}}},
+        lambda obj: {**obj, "mirror": 1},
+        with_route(cascade={}),
         without("access"),
         lambda obj: {**obj, "access": []},
         lambda obj: {**obj, "access": {"keys": "k", "protect": [], "cors_origins": []}},

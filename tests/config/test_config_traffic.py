@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rerank_server.config import parse
+
+if TYPE_CHECKING:
+    from tests.config.conftest import ProblemsOf
+
+VERSIONS = """\
+default_version: v2-m3
+versions:
+  v1: {}
+  v2-m3: {}
+  v2-gemma: {}
+  v3: {enabled: false}
+"""
+
+
+def test_shares_a_mirror_a_rollout_and_a_cascade_are_read() -> None:
+    config = parse(
+        VERSIONS
+        + """\
+  v2-fast: {cascade: [{version: v1, keep: 20}, {version: v2-m3}]}
+traffic: {v2-m3: 95, v2-gemma: 5}
+mirror: {to: v2-gemma, share: 0.1}
+rollout: {to: v2-gemma, steps: [1, 5, 25, 50, 100], interval_s: 300, guards: {error_ratio: 0.01,
+  p95_ratio: 1.5, min_requests: 50, mirror_tau: 0.6}}
+""",
+        path="config.yaml",
+    )
+
+    assert config.traffic == {"v2-m3": 95, "v2-gemma": 5}
+    assert config.mirror is not None
+    assert (config.mirror.to, config.mirror.share) == ("v2-gemma", 0.1)
+    assert config.rollout is not None
+    assert config.rollout.steps == [1, 5, 25, 50, 100]
+    assert config.rollout.guards.mirror_tau == 0.6
+    stages = config.versions["v2-fast"].cascade
+    assert stages is not None
+    assert [(stage.version, stage.keep) for stage in stages] == [("v1", 20), ("v2-m3", None)]
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "said"),
+    [
+        (
+            "traffic: {v2-gemm: 5}",
+            "traffic.v2-gemm",
+            "'v2-gemm' is not a version here; did you mean 'v2-gemma'?",
+        ),
+        (
+            "traffic: {v3: 5}",
+            "traffic.v3",
+            "'v3' is not enabled; enable it, or take it out here",
+        ),
+        (
+            "traffic: {v2-gemma: 60, v1: 41}",
+            "traffic",
+            "the shares add up to 101%; at most 100%, and what is left goes to v2-m3",
+        ),
+        (
+            "traffic: {v2-m3: 90, v2-gemma: 5}",
+            "traffic",
+            "the shares add up to 95%, and v2-m3, which gets what is left, has a share of its own; "
+            "make it 100%, or leave that one out",
+        ),
+        ("traffic: {v2-gemma: -1}", "traffic.v2-gemma", "must be at least 0, not -1"),
+        ("mirror: {share: 0.1}", "mirror.to", "is missing"),
+        ("mirror: {to: v2-gemma, share: 0}", "mirror.share", "must be more than 0, not 0"),
+        ("rollout: {to: v2-m3}", "rollout.to", "'v2-m3' is the default version already"),
+        (
+            "rollout: {to: v2-gemma, steps: [5, 5]}",
+            "rollout.steps",
+            "must rise from step to step, and begin above 0",
+        ),
+        (
+            "rollout: {to: v2-gemma, guards: {error_rate: 0.1}}",
+            "rollout.guards.error_rate",
+            "unknown key; did you mean 'error_ratio'?",
+        ),
+        (
+            "rollout: {to: v2-gemma, guards: {mirror_tau: 0.5}}\nmirror: {to: v1}",
+            "rollout.guards.mirror_tau",
+            "needs a mirror to v2-gemma, and mirror.to is v1; change one",
+        ),
+        (
+            "  v4: {cascade: [{version: v1}, {version: v2-m3}]}",
+            "versions.v4.cascade[0]",
+            "needs keep: how many documents it lets through",
+        ),
+        (
+            "  v4: {cascade: [{version: v1, keep: 9}, {version: v3}]}",
+            "versions.v4.cascade[1].version",
+            "'v3' is not enabled; enable it, or take it out here",
+        ),
+        (
+            "  v4: {cascade: [{version: v4, keep: 9}, {version: v1}]}",
+            "versions.v4.cascade[0].version",
+            "'v4' is this version itself; name another",
+        ),
+        (
+            "  v4: {cascade: [{version: v1}]}",
+            "versions.v4.cascade",
+            "needs two stages at least: a cheap version that prunes, one that decides",
+        ),
+        (
+            "  v4: {cascade: [{version: v1, keep: 9}, {version: v2-m3, keep: 5}]}",
+            "versions.v4.cascade[1].keep",
+            "the last stage scores all it gets; remove the key",
+        ),
+        (
+            "  v4: {cascade: [{version: v1, keep: 9}, {version: v1, keep: 9}, {version: v2-m3}]}",
+            "versions.v4.cascade",
+            "keep must fall from stage to stage",
+        ),
+        (
+            "  v4: {source: v1, cascade: [{version: v1, keep: 9}, {version: v2-m3}]}",
+            "versions.v4.source",
+            "a cascade has no files of its own; remove the key",
+        ),
+        (
+            "  v4: {cascade: v1}",
+            "versions.v4.cascade",
+            "must be a list, not 'v1'",
+        ),
+    ],
+)  # fmt: skip
+def test_a_mistake_about_traffic_is_told_with_its_line(
+    line: str, key: str, said: str, problems_of: ProblemsOf
+) -> None:
+    assert problems_of(VERSIONS + line + "\n") == [f"config.yaml:7: {key}: {said}"]
+
+
+def test_a_cascade_of_cascades_is_refused(problems_of: ProblemsOf) -> None:
+    cascades = """\
+  v4: {cascade: [{version: v1, keep: 9}, {version: v2-m3}]}
+  v5: {cascade: [{version: v1, keep: 9}, {version: v4}]}
+"""
+
+    assert problems_of(VERSIONS + cascades) == [
+        "config.yaml:8: versions.v5.cascade[1].version: 'v4' is a cascade itself; "
+        "name its stages here"
+    ]
