@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -17,6 +18,7 @@ from rerank_server.supervisor.lock import who_runs
 if TYPE_CHECKING:
     from rerank_server.config import Config
     from rerank_server.gateway.openapi.document import Api, Version
+    from rerank_server.supervisor.rundir import RunDir
 
 
 class Format(StrEnum):
@@ -47,19 +49,23 @@ def export(
 ) -> int:
     """Describe the HTTP API, for code generators and the like.
 
-    From the configuration; no server need run. One that runs has the same at /openapi.json.
+    From the configuration; no server need run. One that runs has the same at /openapi.json. Keys
+    in RERANK_SERVER_API_KEYS count as they do for `start`.
     """
     from rerank_server.gateway.openapi.document import of_server, of_version
     from rerank_server.names import nearest
     from rerank_server.supervisor.desired import read_config
+    from rerank_server.supervisor.keys import VARIABLE
 
     run = places.run_dir(run_dir)
     running = who_runs(run)
     snapshot = places.read_snapshot(run, running.pid) if running is not None else None
     settings, _ = read_config(places.config_path_of(config, snapshot))
-    if snapshot is not None and config is None:
+    has_keys = settings.server.api_keys_file is not None or bool(os.environ.get(VARIABLE))
+    if snapshot is not None and (config is None or _is_same(config, snapshot.config)):
         url = url or snapshot.url
-    api = _api(settings, url)
+        has_keys = has_keys or _asks_for_keys(run)
+    api = _api(settings, url, has_keys=has_keys)
     if version is None:
         document = of_server(api)
     elif version not in settings.versions:
@@ -76,7 +82,7 @@ def export(
     return 0
 
 
-def _api(settings: Config, url: str | None) -> Api:
+def _api(settings: Config, url: str | None, *, has_keys: bool) -> Api:
     from rerank_server.gateway.openapi.document import Api
 
     server = settings.server
@@ -89,8 +95,21 @@ def _api(settings: Config, url: str | None) -> Api:
         url=url or f"http://{shown}:{server.port}",
         max_docs=server.max_docs,
         max_chars=server.max_doc_chars,
-        has_keys=server.api_keys_file is not None,
+        has_keys=has_keys,
+        protected=tuple(server.protect),
     )
+
+
+def _is_same(config: Path, other: str) -> bool:
+    return config.resolve() == Path(other).resolve()
+
+
+def _asks_for_keys(run: RunDir) -> bool:
+    """Tell whether the server that runs there has keys, wherever they come from."""
+    from rerank_server.supervisor.rundir import read_json
+
+    access = (read_json(run.routes) or {}).get("access")
+    return isinstance(access, dict) and bool(access.get("keys"))
 
 
 def _versions(settings: Config) -> dict[str, Version]:

@@ -66,6 +66,7 @@ def api_of(table: RoutesTable) -> Api:
         max_docs=table.limits.max_docs,
         max_chars=table.limits.max_doc_chars,
         has_keys=bool(table.access.keys),
+        protected=table.access.protect,
     )
 
 

@@ -29,10 +29,12 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
-def export(config: Path, *words: str) -> tuple[int, str, list[str]]:
+def export(config: Path, *words: str, **environ: str) -> tuple[int, str, list[str]]:
     """Run the verb where no server runs; return exit code, output, messages."""
     run_dir = config.parent / "run"
-    done = finished(program("export", "--config", str(config), "--run-dir", str(run_dir), *words))
+    done = finished(
+        program("export", "--config", str(config), "--run-dir", str(run_dir), *words), environ
+    )
     return done.code, "\n".join(done.out), done.err
 
 
@@ -73,6 +75,29 @@ def test_the_url_clients_will_use_may_be_given(config: Path) -> None:
     _, out, _ = export(config, "--url", "https://rerank.example")
 
     assert json.loads(out)["servers"] == [{"url": "https://rerank.example"}]
+
+
+@pytest.mark.parametrize(
+    ("environ", "keys_file", "is_guarded"),
+    [
+        ({}, False, False),
+        ({}, True, True),
+        ({"RERANK_SERVER_API_KEYS": "a-key-of-16-chars"}, False, True),
+    ],
+)
+def test_keys_of_the_file_and_of_the_environment_are_described(
+    config: Path, environ: dict[str, str], keys_file: bool, is_guarded: bool
+) -> None:
+    if keys_file:
+        config.write_text(CONFIG.replace("port: 9000", "port: 9000, api_keys_file: keys"))
+
+    _, out, _ = export(config, **environ)
+
+    document = json.loads(out)
+    validate(document)
+    assert ("security" in document) == is_guarded
+    assert ("securitySchemes" in document["components"]) == is_guarded
+    assert "a-key-of-16-chars" not in out
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,10 @@ STATE = {
         {
             "name": "v1",
             "enabled": True,
+            "default": True,
+            "endpoint": "/rerank/v1",
+            "description": "the first",
+            "source": "v1",
             "state": "RUNNING",
             "degraded": "gpu_memory",
             "restarts": 3,
@@ -29,6 +33,11 @@ STATE = {
         },
         {
             "name": "v2",
+            "enabled": False,
+            "default": False,
+            "endpoint": "/rerank/v2",
+            "description": "",
+            "source": "v2",
             "state": "DISABLED",
             "restarts": 0,
             "duration": {"count": 0, "sum_s": 0.0, "p50": None},

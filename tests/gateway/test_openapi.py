@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -10,10 +13,19 @@ import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
+from rerank_server.core.access import Access, ApiKey, digest_of
+from rerank_server.core.routing import FallbackReason
+from rerank_server.gateway.dialect import Dialect
+from rerank_server.gateway.dialects.superset import SUPERSET as OBJECT
+from rerank_server.gateway.dialects.tei import TEI as ARRAY
+from rerank_server.gateway.dialects.tei import NoTextsError
+from rerank_server.gateway.native import NATIVE as OWN
 from rerank_server.gateway.openapi.document import Api, Version, of_server, of_version
 from rerank_server.gateway.paths import PAGES
 from tests.gateway.fakes import route, table
+from tests.gateway.fleet_state import STATE, publish_state
 from tests.gateway.harness import Gateway
+from tests.gateway.test_dialect_fuzz import KINDS as ERRORS
 from tests.gateway.test_dialect_shapes import MIXEDBREAD, NIM, PAIRS, SUPERSET, TEI, VOYAGE
 
 API = Api(
@@ -25,6 +37,9 @@ API = Api(
     has_keys=False,
 )
 NATIVE: dict[str, object] = {"query": "q", "docs": ["aa", "bbb", "c"], "return_docs": True}
+V1 = API.versions[0]
+DIALECTS: dict[str, Dialect] = {"native": OWN, "documents": OBJECT, "texts": ARRAY}
+KINDS = (*ERRORS, NoTextsError)
 BODIES = [NATIVE, SUPERSET, TEI, VOYAGE, MIXEDBREAD, NIM, PAIRS, SUPERSET | {"top_n": None}]
 
 
@@ -106,13 +121,142 @@ def test_examples_fit_their_schemas_and_are_answered(gateway: Gateway, name: str
         assert validator(document, f"{name}Response").is_valid(answer.json())
 
 
-def test_keys_are_described_where_they_are_needed() -> None:
-    import dataclasses
+@pytest.mark.parametrize("described", [of_server, lambda api: of_version(api, API.versions[1])])
+def test_keys_are_described_where_they_are_needed(described: Callable[[Api], Any]) -> None:
+    guarded = described(replace(API, has_keys=True))
+    validate(guarded)
 
-    guarded = of_server(dataclasses.replace(API, has_keys=True))
-
+    schemes = guarded["components"]["securitySchemes"]
+    assert (schemes["bearer"]["scheme"], schemes["key"]["name"]) == ("bearer", "X-API-Key")
     assert guarded["security"] == [{"bearer": []}, {"key": []}]
-    assert "security" not in of_server(API)
+    assert "securitySchemes" not in described(API)["components"]
+    assert "security" not in described(API)
+    assert "security" not in json.dumps(described(API)["paths"])
+
+
+def test_what_is_said_of_keys_is_what_the_server_asks(gateway: Gateway) -> None:
+    access = Access((ApiKey(digest_of("k" * 16)),), protect=("/versions", "/docs"))
+    gateway.show(replace(table(route("v1", "v1.1")), access=access))
+    keys = {"X-API-Key": "k" * 16}
+    document = gateway.ask("GET", "/openapi.json", headers=keys).json()
+
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            served = gateway.ask(method.upper(), path.replace("{model}", "x"), content=b"{}")
+            security = operation.get("security", document["security"])
+            assert (served.status_code == 401) == (bool(security) and {} not in security), path
+
+
+def test_every_header_a_request_may_bring_is_described() -> None:
+    document: Any = of_server(API)
+    parameters = document["components"]["parameters"]
+
+    assert set(parameters) == {
+        *("X-Rerank-Version", "X-Rerank-Strict", "X-Request-Timeout", "X-Request-ID"),
+        "traceparent",
+    }
+    assert all(each["in"] == "header" and each["description"] for each in parameters.values())
+    named = {path: _names(document, path) for path in ("/rerank", "/rerank/v1", "/info")}
+    assert named["/rerank"] == set(parameters)
+    assert named["/rerank/v1"] == set(parameters) - {"X-Rerank-Version"}
+    assert named["/info"] == {"X-Rerank-Version", "X-Request-ID", "traceparent"}
+
+
+def _names(document: Any, path: str) -> set[str]:
+    (operation,) = document["paths"][path].values()
+    return {each["$ref"].rpartition("/")[2] for each in operation["parameters"]}
+
+
+@pytest.mark.parametrize("path", ["/rerank", "/v1/rerank", "/rerank/v1", "/rerank/v1/score"])
+def test_every_header_of_an_answer_is_described(gateway: Gateway, path: str) -> None:
+    v1 = replace(route("v1", "v1.1"), degraded=FallbackReason.GPU_MEMORY)
+    gateway.show(table(v1))
+    headers = {"content-type": "application/json", "x-rerank-version": "v9"}
+
+    answer = gateway.post(path, NATIVE, headers=headers)
+    described: Any = of_server(API) if path in PAGES else of_version(API, V1)
+
+    (operation,) = described["paths"][path].values()
+    known = {name.lower() for name in operation["responses"]["200"]["headers"]}
+    assert set(answer.headers) - {"content-type", "content-length"} <= known
+    assert {"server-timing", "x-rerank-version", "x-rerank-degraded"} <= set(answer.headers)
+
+
+def test_the_failures_have_their_headers_and_formats() -> None:
+    document: Any = of_server(API)
+    responses = document["components"]["responses"]
+    by_status = {int(name[:3]): said for name, said in responses.items()}
+
+    assert {s for s, said in by_status.items() if "Retry-After" in said["headers"]} == {429, 503}
+    assert "WWW-Authenticate" in by_status[401]["headers"]
+    assert "Allow" in by_status[405]["headers"]
+    for status in (401, 403, 413, 429, 502, 503, 504):
+        own = document["paths"]["/rerank"]["post"]["responses"][str(status)]["$ref"]
+        foreign = document["paths"]["/v1/rerank"]["post"]["responses"][str(status)]["$ref"]
+        schemas = [_schema_of(responses, each) for each in (own, foreign)]
+        expected = ["NativeError", "ObjectError"] if status < 404 else ["Error", "Error"]
+        assert schemas == expected, status
+
+
+def _schema_of(responses: Any, reference: str) -> str:
+    said = responses[reference.rpartition("/")[2]]["content"]["application/json"]["schema"]
+    return str(said["$ref"].rpartition("/")[2])
+
+
+def test_the_examples_of_failures_are_what_the_server_would_say() -> None:
+    document: Any = of_server(API)
+
+    for name, said in document["components"]["responses"].items():
+        content = said["content"]["application/json"]
+        schema = content["schema"]["$ref"].rpartition("/")[2]
+        assert content["examples"], name
+        for form, example in content["examples"].items():
+            value, status = example["value"], int(name[:3])
+            assert validator(document, schema).is_valid(value), name
+            kinds = [k for k in KINDS if DIALECTS[form].render_error(k(), "x").status == status]
+            codes = {_code(DIALECTS[form].render_error(k(), "x").body) for k in kinds}
+            assert _code(json.dumps(value).encode()) in codes, (name, form)
+
+
+def _code(body: bytes) -> object:
+    said: Any = json.loads(body)
+    error = said["error"]
+    if "error_type" in said:
+        return said["error_type"]
+    return error.get("type", error["code"])
+
+
+def test_examples_of_answers_fit_their_schemas() -> None:
+    document: Any = of_server(API)
+    schemas = document["components"]["schemas"]
+
+    for reference in schemas["ScoreResponse"]["anyOf"]:
+        name = reference["$ref"].rpartition("/")[2]
+        for example in schemas[name]["examples"]:
+            assert validator(document, name).is_valid(example), name
+
+
+@pytest.mark.parametrize(
+    ("path", "schema"),
+    [
+        ("/health", "Health"),
+        ("/ready", "Ready"),
+        ("/versions", "Versions"),
+        ("/info", "Info"),
+        ("/v1/models", "Models"),
+        ("/v1/models/v1", "Model"),
+        ("/v1/cluster/auth", "Auth"),
+        ("/rerank/v1/health", "VersionHealth"),
+    ],
+)
+@pytest.mark.parametrize("state", [None, STATE])
+def test_pages_answer_as_described(gateway: Gateway, path: str, schema: str, state: object) -> None:
+    if state is not None:
+        publish_state(gateway.directory, state)
+
+    said = gateway.get(path).json()
+
+    validator(of_server(API), schema).validate(said)
 
 
 class _Links(HTMLParser):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 import subprocess
 import sys
@@ -81,6 +82,8 @@ def test_keys_are_nowhere_in_the_clear_and_places_are_closed_to_others(server: S
     server.start()
     assert server.rerank(Authorization=f"Bearer {key}").status_code == 200
     assert server.rerank(Authorization=f"Bearer {key}x").status_code == 401
+    described = json.loads(server.cli("export", "--config", str(server.config_path)).stdout)
+    assert described["security"] == [{"bearer": []}, {"key": []}]
 
     found = [path for path in server.run_dir.rglob("*") if path.is_file()]
     found += [path for path in server.state_dir.rglob("*") if path.is_file()]

@@ -17,6 +17,7 @@ _LIST: Json = {"const": "list"}
 _FLAG: Json = {"type": "boolean"}
 _SCORE: dict[str, Json] = {"index": COUNT, "score": NUMBER}
 _RELEVANCE: dict[str, Json] = {"index": COUNT, "relevance_score": NUMBER}
+_USED: Json = {"prompt_tokens": 22, "total_tokens": 22}
 
 
 def _ranked(properties: dict[str, Json], *optional: str) -> Json:
@@ -57,6 +58,15 @@ _NATIVE = structure(
         ),
     },
     ["version", "scores", "results", "usage", "timing_ms"],
+    {
+        "version": "v2-m3",
+        "scores": [0.99826, 0.00003],
+        "results": [{"index": 0, "score": 0.99826}, {"index": 1, "score": 0.00003}],
+        "fallback": None,
+        "degraded": None,
+        "usage": {"pairs": 2, "tokens": 22},
+        "timing_ms": {"queue": 0.6, "inference": 14.2, "total": 15.9},
+    },
 )
 _DOCUMENTS = structure(
     "What the clients of Cohere, Jina, vLLM, Xinference, llama.cpp and Infinity read.",
@@ -70,10 +80,29 @@ _DOCUMENTS = structure(
         "meta": {"type": "object"},
     },
     ["id", "object", "created", "model", "results", "usage", "meta"],
+    {
+        "id": "6b1580ea00b6-2",
+        "object": "list",
+        "created": 1795369813,
+        "model": "v2-m3",
+        "results": [{"index": 0, "relevance_score": 0.99826}],
+        "usage": _USED,
+        "meta": {
+            "api_version": {"version": "2"},
+            "billed_units": {"search_units": 1},
+            "tokens": {"input_tokens": 22, "output_tokens": 0},
+        },
+    },
 )
 _TEI = {
     **_ranked({**_SCORE, "text": STRING}, "text"),
     "description": "All texts, best first.",
+    "examples": [
+        [
+            {"index": 0, "text": "Paris is its capital.", "score": 0.99826},
+            {"index": 1, "text": "Rome is in Italy.", "score": 0.00003},
+        ]
+    ],
 }
 _PAIRS = structure(
     "A score for each document, in input order.",
@@ -86,6 +115,17 @@ _PAIRS = structure(
         "usage": ref("Usage"),
     },
     ["id", "object", "created", "model", "data", "usage"],
+    {
+        "id": "6b1580ea00b6-4",
+        "object": "list",
+        "created": 1795369814,
+        "model": "v2-m3",
+        "data": [
+            {"index": 0, "object": "score", "score": 0.99826},
+            {"index": 1, "object": "score", "score": 0.00003},
+        ],
+        "usage": _USED,
+    },
 )
 _MIXEDBREAD = structure(
     "Ranked.",
@@ -98,6 +138,14 @@ _MIXEDBREAD = structure(
         "return_input": {"type": "boolean"},
     },
     ["usage", "model", "data", "object", "top_k", "return_input"],
+    {
+        "usage": _USED,
+        "model": "v2-m3",
+        "data": [{"index": 0, "score": 0.99826, "input": None, "object": "rank_result"}],
+        "object": "list",
+        "top_k": 1,
+        "return_input": False,
+    },
 )
 _VOYAGE = structure(
     "Ranked.",
@@ -108,11 +156,21 @@ _VOYAGE = structure(
         "usage": structure("Tokens read.", {"total_tokens": COUNT}, ["total_tokens"]),
     },
     ["object", "data", "model", "usage"],
+    {
+        "object": "list",
+        "data": [{"index": 0, "relevance_score": 0.99826}],
+        "model": "v2-m3",
+        "usage": {"total_tokens": 22},
+    },
 )
 _NIM = structure(
     "Ranked; `logit` is 0 to 1 unless raw scores were asked for.",
     {"rankings": _ranked({"index": COUNT, "logit": NUMBER}), "usage": ref("Usage")},
     ["rankings", "usage"],
+    {
+        "rankings": [{"index": 0, "logit": 0.99826}, {"index": 1, "logit": 0.00003}],
+        "usage": _USED,
+    },
 )
 _FORMATS: dict[str, Json] = {
     "NativeResponse": _NATIVE,

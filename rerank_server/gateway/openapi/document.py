@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rerank_server import __version__
+from rerank_server.core.access import PAGES as CHOSEN
+from rerank_server.gateway.openapi import failures, headers, pages
 from rerank_server.gateway.openapi.answers import ANSWERS, ERRORS
 from rerank_server.gateway.openapi.requests import Bounds, requests
 from rerank_server.gateway.openapi.words import Json, ref
-from rerank_server.gateway.paths import PAGES, Page
+from rerank_server.gateway.paths import PAGES, SCORE_PATH, Page
 
-_REASONS = {
-    400: "The body is not valid.",
-    401: "The API key is missing or not valid.",
-    403: "The API key does not allow this.",
-    404: "Nothing is served at this path.",
-    405: "The path does not take this method.",
-    408: "The request did not arrive in time.",
-    413: "The body is too large, or holds too many or too long documents.",
-    415: "The body is not JSON, or compressed.",
-    422: "The body is not valid (format of text-embeddings-inference only).",
-    424: "The model failed (format of text-embeddings-inference only).",
-    429: "Too much to do; Retry-After says when to come again.",
-    500: "The model failed on this request, or the server did.",
-    502: "Worker processes died while scoring the request.",
-    503: "No version can answer now; Retry-After says when to come again.",
-    504: "The deadline passed.",
-}
-_PAGE_ERRORS = (401, 403, 404, 405, 429, 500, 503)
+_JSON = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +38,25 @@ class Api:
     """Of one document, and of the query."""
     has_keys: bool
     """Whether requests must bring an API key."""
+    protected: Sequence[str] = CHOSEN
+    """Of the pages of which the config may choose it, those that need one, too."""
 
 
 def of_server(api: Api) -> Json:
     """Return the description of the whole server."""
-    paths: Json = {path: _item(path, page, "", api.default) for path, page in PAGES.items()}
-    paths |= {path: _own(path, operation) for path, operation in _OWN_PAGES.items()}
-    paths["/v1/models/{model}"] = _model("")
+    paths: Json = {path: _item(api, path, page, "", api.default) for path, page in PAGES.items()}
+    paths |= {path: _own(api, path) for path in pages.OWN}
+    paths["/v1/models/{model}"] = _model(api, "")
     for version in api.versions:
-        paths[version.endpoint] = _item(version.endpoint, Page.SCORE, "", version.name)
+        above = version.endpoint
+        paths[above] = _item(api, above, Page.SCORE, "", version.name)
+        paths[f"{above}/health"] = _health(api, above)
+    paths[f"{SCORE_PATH}/health"] = _health(api, SCORE_PATH)
     about = (
         "Reranker versions side by side. A request scores documents for a query; which version "
         "answers is said by the path, else the header X-Rerank-Version, else `model` in the body, "
         "else it is the default. Every path of score requests is also served behind each "
-        "version's endpoint. The body may be in the format of any of the usual rerank services. "
-        "X-Request-Timeout: seconds lowers the deadline of a request; traceparent is passed on."
+        "version's endpoint. The body may be in the format of any of the usual rerank services."
     )
     return _document(api, "rerank-server", about, paths)
 
@@ -75,16 +64,27 @@ def of_server(api: Api) -> Json:
 def of_version(api: Api, version: Version) -> Json:
     """Return the description of one version: its endpoint, and all that is behind it."""
     above = version.endpoint
-    paths: Json = {above: _item(above, Page.SCORE, above, version.name)}
-    paths |= {
-        above + path: _item(above + path, page, above, version.name) for path, page in PAGES.items()
-    }
-    paths[f"{above}/v1/models/{{model}}"] = _model(above)
+    paths: Json = {above: _item(api, above, Page.SCORE, above, version.name)}
+    for path, page in PAGES.items():
+        paths[above + path] = _item(api, above + path, page, above, version.name)
+    paths[f"{above}/v1/models/{{model}}"] = _model(api, above)
+    paths[f"{above}/health"] = _health(api, above)
     about = version.description or f"The reranker version {version.name}."
     return _document(api, f"rerank-server: {version.name}", about, paths)
 
 
 def _document(api: Api, title: str, about: str, paths: Json) -> Json:
+    components: Json = {
+        "schemas": {
+            **requests(Bounds(api.max_docs, api.max_chars)),
+            **ANSWERS,
+            **ERRORS,
+            **pages.PAGES,
+        },
+        "responses": failures.responses(),
+        "headers": headers.HEADERS,
+        "parameters": headers.PARAMETERS,
+    }
     document: Json = {
         "openapi": "3.1.0",
         "info": {
@@ -94,58 +94,52 @@ def _document(api: Api, title: str, about: str, paths: Json) -> Json:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": api.url}],
+        "tags": [
+            {"name": "score", "description": "Score documents for a query."},
+            {"name": "pages", "description": "What there is, and how it is."},
+        ],
         "paths": paths,
-        "components": {
-            "schemas": {
-                **requests(Bounds(api.max_docs, api.max_chars)),
-                **ANSWERS,
-                **ERRORS,
-            },
-            "responses": {str(status): _error(status) for status in _REASONS},
-            "headers": _HEADERS,
-            "parameters": _PARAMETERS,
-            "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer"},
-                "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-            },
-        },
+        "components": components,
     }
     if api.has_keys:
-        document["security"] = [{"bearer": []}, {"key": []}]
+        components["securitySchemes"] = headers.SECURITY_SCHEMES
+        document["security"] = headers.ANY_KEY
     return document
 
 
-def _item(path: str, page: Page, above: str, version: str) -> Json:
+def _item(api: Api, path: str, page: Page, above: str, version: str) -> Json:
     if page in (Page.SCORE, Page.SCORE_OBJECT):
-        return {"post": _score(path, above, version)}
-    summary, kind, schema = _PAGE_ANSWERS[page]
-    return {"get": _get(path, summary, kind, schema)}
+        return {"post": _score(path, page, above, version)}
+    operation = _get(path, *pages.ROUTED[page])
+    if page is Page.INFO:
+        operation = _about_version(operation, takes_version=not above)
+    chosen = {Page.OPENAPI: "/openapi.json", Page.DOCS: "/docs"}.get(page)
+    if page in pages.OPEN_PAGES or (chosen is not None and chosen not in api.protected):
+        operation |= _opened(api)
+    return {"get": operation}
 
 
-def _score(path: str, above: str, version: str) -> Json:
+def _score(path: str, page: Page, above: str, version: str) -> Json:
     is_named = bool(above) or path not in PAGES
     by = f"by {version}" if is_named else f"by the default, {version}, unless another is named"
-    # A path that names a version goes before the header.
-    taken = [name for name in _PARAMETERS if not (is_named and name == "X-Rerank-Version")]
-    operation: Json = {
+    return {
         "operationId": _id("score", path),
         "summary": f"Score documents for a query, {by}",
         "tags": ["score"],
-        "parameters": [{"$ref": f"#/components/parameters/{name}"} for name in taken],
+        "parameters": headers.of_scores(is_named=is_named),
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": ref("ScoreRequest")}},
+            "content": {_JSON: {"schema": ref("ScoreRequest")}},
         },
         "responses": {
             "200": {
                 "description": "The scores, in the format of the request.",
-                "headers": {name: _header(name) for name in _HEADERS if name != "Retry-After"},
-                "content": {"application/json": {"schema": ref("ScoreResponse")}},
+                "headers": headers.headers(*headers.SCORED),
+                "content": {_JSON: {"schema": ref("ScoreResponse")}},
             },
-            **_failures(_REASONS),
+            **failures.of_scores(is_foreign=page is Page.SCORE_OBJECT),
         },
     }
-    return operation
 
 
 def _get(path: str, summary: str, kind: str, schema: Json) -> Json:
@@ -153,116 +147,69 @@ def _get(path: str, summary: str, kind: str, schema: Json) -> Json:
         "operationId": _id("get", path),
         "summary": summary,
         "tags": ["pages"],
+        "parameters": headers.of_pages(takes_version=False),
         "responses": {
             "200": {
                 "description": summary,
-                "headers": {"X-Request-ID": _header("X-Request-ID")},
+                "headers": headers.headers("X-Request-ID"),
                 "content": {kind: {"schema": schema}},
             },
-            **_failures(_PAGE_ERRORS),
+            **failures.of_pages(),
         },
     }
 
 
-def _model(above: str) -> Json:
-    path = f"{above}/v1/models/{{model}}"
-    operation = _get(path, "One version, or the default for any other name", _JSON, _CARD)
-    operation["parameters"] = [
-        {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}
-    ]
-    return {"get": operation}
-
-
-def _own(path: str, said: tuple[str, str, Json]) -> Json:
-    operation = _get(path, *said)
-    if path == "/ready":
-        query = {"name": "version", "in": "query", "schema": {"type": "string"}}
-        operation["parameters"] = [query]
-    return {"get": operation}
-
-
-def _failures(statuses: Iterator[int] | Sequence[int] | Mapping[int, str]) -> Json:
-    return {str(status): {"$ref": f"#/components/responses/{status}"} for status in statuses}
-
-
-def _error(status: int) -> Json:
-    headers = {"X-Request-ID": _header("X-Request-ID")}
-    if status in (429, 503):
-        headers["Retry-After"] = _header("Retry-After")
+def _about_version(operation: Json, *, takes_version: bool) -> Json:
+    """Return the operation of a page that says in its head which version it describes."""
+    answers = operation["responses"]
+    assert isinstance(answers, dict)
+    said = headers.headers("X-Request-ID", "X-Rerank-Version", "X-Rerank-Fallback")
+    good = {**answers["200"], "headers": said}
     return {
-        "description": _REASONS[status],
-        "headers": headers,
-        "content": {_JSON: {"schema": ref("Error")}},
+        **operation,
+        "parameters": headers.of_pages(takes_version=takes_version),
+        "responses": {**answers, "200": good},
     }
 
 
-def _header(name: str) -> Json:
-    return {"$ref": f"#/components/headers/{name}"}
+def _model(api: Api, above: str) -> Json:
+    operation = _about_version(
+        _get(f"{above}/v1/models/{{model}}", *pages.MODEL), takes_version=False
+    )
+    return _with_parameter(operation, "model", "path", "A version's name.")
+
+
+def _health(api: Api, above: str) -> Json:
+    operation = _get(f"{above}/health", *pages.VERSION_HEALTH) | _opened(api, is_optional=True)
+    about = "`1` or `true`: each process must score fixed pairs right; takes the scope read."
+    return _with_parameter(operation, "deep", "query", about)
+
+
+def _own(api: Api, path: str) -> Json:
+    operation = _get(path, *pages.OWN[path])
+    if path in pages.OPEN_PATHS or path not in (*pages.OPEN_PATHS, *api.protected):
+        operation |= _opened(api)
+    if path == "/ready":
+        about = "Whether this very version would answer; without, any for the default."
+        return _with_parameter(operation, "version", "query", about)
+    return {"get": operation}
+
+
+def _with_parameter(operation: Json, name: str, where: str, about: str) -> Json:
+    parameter: Json = {"name": name, "in": where, "description": about}
+    parameter |= {"required": True} if where == "path" else {}
+    parameter["schema"] = {"type": "string"}
+    others = operation["parameters"]
+    assert isinstance(others, list)
+    return {"get": {**operation, "parameters": [parameter, *others]}}
+
+
+def _opened(api: Api, *, is_optional: bool = False) -> Json:
+    """Return what takes an operation out of the need for a key."""
+    if not api.has_keys:
+        return {}
+    return {"security": [{}, *headers.ANY_KEY] if is_optional else []}
 
 
 def _id(verb: str, path: str) -> str:
     return verb + "".join(c if c.isalnum() else "_" for c in path).rstrip("_")
-
-
-_JSON = "application/json"
-_OBJECT: Json = {"type": "object"}
-_CARD: Json = {
-    "type": "object",
-    "properties": {"id": {"type": "string"}, "model_type": {"const": "rerank"}},
-    "required": ["id", "model_type"],
-}
-_PAGE_ANSWERS: dict[Page, tuple[str, str, Json]] = {
-    Page.INFO: ("A version, as text-embeddings-inference describes it", _JSON, _OBJECT),
-    Page.MODELS: ("The enabled versions", _JSON, _OBJECT),
-    Page.AUTH: ("Whether a key is needed, for Xinference's clients", _JSON, _OBJECT),
-    Page.OPENAPI: ("This description", _JSON, _OBJECT),
-    Page.DOCS: ("This description, for people", "text/html", {"type": "string"}),
-}
-_OWN_PAGES: dict[str, tuple[str, str, Json]] = {
-    "/health": ("Whether the gateway answers", _JSON, _OBJECT),
-    "/ready": ("Whether a score request would be answered", _JSON, _OBJECT),
-    "/versions": ("Every configured version", _JSON, _OBJECT),
-    "/metrics": ("Metrics for Prometheus", "text/plain", {"type": "string"}),
-}
-_HEADERS: Json = {
-    "X-Request-ID": {
-        "description": "The client's own if it sent a sane one, else a new one.",
-        "schema": {"type": "string"},
-    },
-    "X-Rerank-Version": {
-        "description": "The version that answered.",
-        "schema": {"type": "string"},
-    },
-    "X-Rerank-Fallback": {
-        "description": "Set when that is not the one asked for: `asked; reason=why`.",
-        "schema": {"type": "string"},
-    },
-    "Server-Timing": {
-        "description": "Milliseconds of queueing, tokenising, inference, and in all.",
-        "schema": {"type": "string"},
-    },
-    "Retry-After": {
-        "description": "Seconds to wait before trying again.",
-        "schema": {"type": "integer"},
-    },
-}
-_PARAMETERS: Json = {
-    "X-Rerank-Version": {
-        "name": "X-Rerank-Version",
-        "in": "header",
-        "description": "A version's name; the path goes before it. Any other name: the default.",
-        "schema": {"type": "string"},
-    },
-    "X-Rerank-Strict": {
-        "name": "X-Rerank-Strict",
-        "in": "header",
-        "description": "1 asks for 503 instead of any other version than the one named.",
-        "schema": {"type": "string"},
-    },
-    "X-Request-ID": {
-        "name": "X-Request-ID",
-        "in": "header",
-        "description": "Sent back, and found in the logs.",
-        "schema": {"type": "string"},
-    },
-}
