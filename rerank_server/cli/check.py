@@ -94,7 +94,7 @@ def _of_versions(desired: Desired) -> Iterator[Problem]:
 
 def _inspected(directory: Path, source: str, model: str) -> list[str]:
     from rerank_server.catalog.inspection import inspect_version
-    from rerank_server.supervisor.desired import find_environment_problem
+    from rerank_server.supervisor.version_files import find_environment_problem
 
     found = [problem.text for problem in inspect_version(source, directory, model)]
     # A failed install left its reason; that it is not installed the inspection says, too.

@@ -88,8 +88,8 @@ def subject(known: Known, name: str, *, model: str | None = None) -> Subject:
     Raises:
         CatalogError: its files are not complete.
     """
-    from rerank_server.supervisor.desired import find_problem, interpreter
     from rerank_server.supervisor.process import child_environment
+    from rerank_server.supervisor.version_files import find_problem, interpreter
 
     version = known.config.versions[name]
     source = known.config.source_of(name)

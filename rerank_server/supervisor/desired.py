@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
-import os
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from rerank_server.config import Config, ServerConfig, parse
 from rerank_server.config_rules import NARROWED
-from rerank_server.core import environment
 from rerank_server.core.access import Access
 from rerank_server.core.front import FrontSpec
 from rerank_server.core.limits import Limits, VersionLimits
@@ -21,7 +17,8 @@ from rerank_server.core.traffic import Arm, Mirror, Traffic
 from rerank_server.core.wanted import Wanted, WantedVersion, WorkerSpec
 from rerank_server.errors import ConfigError
 from rerank_server.supervisor.keys import read_keys
-from rerank_server.supervisor.wishes import WEIGHTS, wish_of
+from rerank_server.supervisor.version_files import examine, interpreter
+from rerank_server.supervisor.wishes import wish_of
 
 _NO_EPOCHS: Mapping[str, int] = MappingProxyType({})
 
@@ -154,14 +151,13 @@ def _version(config: Config, name: str, models_dir: Path, epoch: int) -> WantedV
     spec: WorkerSpec | None = None
     if version.enabled:
         model = "model_cpu" if version.cpu_model == "model_cpu" else "model"
-        problem = find_problem(directory, config.source_of(name), model)
-        if problem is None and model != "model" and version.device.startswith("cuda"):
-            problem = find_problem(directory, config.source_of(name), "model")
+        needed = {model, "model"} if version.device.startswith("cuda") else {model}
+        files, problem = examine(directory, config.source_of(name), needed)
     if version.enabled and problem is None:
         spec = WorkerSpec(
             version=name,
             directory=str(directory),
-            fingerprint=fingerprint(directory),
+            fingerprint=files,
             python=str(interpreter(directory)),
             model=model,
             device="cpu",
@@ -191,95 +187,3 @@ def _version(config: Config, name: str, models_dir: Path, epoch: int) -> WantedV
         wish=wish_of(version, directory),
         limits=version_limits(config, name),
     )
-
-
-def find_problem(directory: Path, source: str, model: str) -> str | None:
-    """Return why the files in a version directory cannot be served, in one line, or None."""
-    weights = directory / model
-    has_weights = weights.is_dir() and any(
-        file.suffix in WEIGHTS for file in weights.rglob("*") if file.is_file()
-    )
-    has_code = (directory / "rerank.py").is_file()
-    if not has_weights and not (has_code and not weights.exists() and _is_bare(directory)):
-        what = "no model files" if model == "model" else f"no model files in {model}/"
-        return f"{what}; run: rerank-server pull {source}"
-    if not has_code:
-        return f"no rerank.py in {directory}; run: rerank-server init {source}"
-    return find_environment_problem(directory, source)
-
-
-def find_environment_problem(directory: Path, source: str) -> str | None:
-    """Return why a version's own environment cannot be used, in one line, or None.
-
-    A failed install is told with its reason, until requirements.txt changes or it succeeds.
-    """
-    path = directory / "requirements.txt"
-    if not path.is_file():
-        return None
-    try:
-        requirements = path.read_bytes()
-    except OSError as error:
-        return f"{path}: cannot be read: {error.strerror}"
-    stamp = _text(directory / ".venv" / environment.STAMP)
-    if interpreter(directory).is_file() and environment.fits(stamp, requirements):
-        return None
-    remedy = f"; run: rerank-server install {source}"
-    why = environment.reason(_text(directory / environment.FAILURE), requirements)
-    if why is not None:
-        return f"its requirements could not be installed: {why}{remedy}"
-    return f"its requirements are not installed{remedy}"
-
-
-def _text(path: Path) -> str:
-    """Return a small file's text, empty when there is none to be read."""
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-
-
-def _is_bare(directory: Path) -> bool:
-    """Tell whether rerank.py brings no model files by design: it lies there all alone.
-
-    A folder that holds a tokenizer/ waits for its weights; one with nothing but code (an API
-    client, a rule) is complete.
-    """
-    return not (directory / "tokenizer").exists()
-
-
-def interpreter(directory: Path) -> Path:
-    """Return the Python that runs the version: its own environment's, or this one."""
-    if (directory / "requirements.txt").is_file():
-        return directory / ".venv" / "bin" / "python"
-    return Path(sys.executable)
-
-
-def fingerprint(directory: Path) -> str:
-    """Digest path, size and modification time of the version's files, its environment's apart.
-
-    Of the environment only the stamp counts that says what was installed.
-    """
-    digest = hashlib.blake2s(digest_size=12)
-    for path, size, mtime_ns in sorted(_files(directory, "")):
-        digest.update(f"{path}\0{size}\0{mtime_ns}\n".encode(errors="surrogateescape"))
-    return digest.hexdigest()
-
-
-def _files(directory: Path, prefix: str) -> Iterator[tuple[str, int, int]]:
-    with os.scandir(directory) as entries:
-        for entry in entries:
-            name = prefix + entry.name
-            if entry.name == "__pycache__" or (
-                entry.name.startswith(".") and entry.name != ".venv"
-            ):
-                continue
-            if name == ".venv":
-                stamp = Path(entry.path) / environment.STAMP
-                if stamp.is_file():
-                    found = stamp.stat()
-                    yield name, found.st_size, found.st_mtime_ns
-            elif entry.is_dir():
-                yield from _files(Path(entry.path), name + "/")
-            else:
-                found = entry.stat()
-                yield name, found.st_size, found.st_mtime_ns
