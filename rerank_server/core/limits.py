@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +43,29 @@ class VersionLimits:
     max_in_flight_bytes: int = 268_435_456
     max_queued_pairs: int = 20_000
     """Pairs that wait in each of the version's processes."""
+
+
+def share(limits: Limits, processes: int) -> Limits:
+    """Return what one of so many gateway processes may hold, so that all together hold `limits`.
+
+    Never less than the largest request that is taken at all: one process gets all of it.
+    """
+    return replace(
+        limits,
+        max_concurrent_requests=_part(limits.max_concurrent_requests, processes, 1),
+        max_in_flight_bytes=_part(limits.max_in_flight_bytes, processes, limits.max_body_bytes),
+        max_queued_pairs=_part(limits.max_queued_pairs, processes, limits.max_docs),
+    )
+
+
+def version_share(limits: VersionLimits, processes: int) -> VersionLimits:
+    """Return the same of a version's limits; its queue is that of its own processes."""
+    return replace(
+        limits,
+        max_concurrent_requests=_part(limits.max_concurrent_requests, processes, 1),
+        max_in_flight_bytes=_part(limits.max_in_flight_bytes, processes, limits.max_body_bytes),
+    )
+
+
+def _part(whole: int, processes: int, least: int) -> int:
+    return min(whole, max(-(-whole // processes), least))

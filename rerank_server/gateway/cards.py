@@ -21,7 +21,6 @@ from rerank_server.gateway.table import Place, View
 
 _DTYPES = {"float16": "float16", "bfloat16": "bfloat16", "fp16": "float16", "bf16": "bfloat16"}
 _LABEL = "LABEL_0"  # the one label of a reranker: how relevant
-_UNLIMITED = 512  # requests at once, as text-embeddings-inference says by default
 
 
 class Cards:
@@ -45,9 +44,8 @@ class Cards:
             case Page.AUTH:
                 body: Mapping[str, object] = {"auth": bool(view.table.access.keys)}
             case Page.INFO:
-                body, more = self._info(
-                    view.table, place.version, exchange.header(b"x-rerank-version")
-                )
+                header = exchange.header(b"x-rerank-version")
+                body, more = self._info(view.whole, place.version, header)
             case Page.MODELS:
                 body, more = self._models(view.table, place.version, model_of(scope["path"]))
             case _:
@@ -61,17 +59,20 @@ class Cards:
         route, more = _route(table, path_version, header)
         state = self._of(route.name)
         settings, facts = section(state.get("settings")), section(state.get("info"))
+        limits = table.limits
         described = {
             "model_id": text(state, "source") or route.name,
-            "model_sha": None,
+            "model_sha": text(state, "digest") or None,
             "model_dtype": _dtype(facts),
             "served_model_name": route.name,
             "model_type": {"reranker": {"id2label": {"0": _LABEL}, "label2id": {_LABEL: 0}}},
-            "max_concurrent_requests": _UNLIMITED,
+            "max_concurrent_requests": min(
+                limits.max_concurrent_requests, route.limits.max_concurrent_requests
+            ),
             "max_input_length": int(number(settings, "max_length")),
             "max_batch_tokens": int(number(settings, "max_batch_tokens")),
             "max_batch_requests": int(number(settings, "batch_size")) or None,
-            "max_client_batch_size": table.limits.max_docs,
+            "max_client_batch_size": min(limits.max_docs, route.limits.max_docs),
             "auto_truncate": True,
             "tokenization_workers": 1,
             "version": __version__,
@@ -105,6 +106,7 @@ class Cards:
             "model_type": "rerank",
             "model_name": text(state, "source") or route.name,
             "model_description": route.description,
+            "digest": text(state, "digest") or None,
             "max_model_len": int(number(section(state.get("settings")), "max_length")) or None,
             "is_ready": bool(route.targets),
         }

@@ -65,7 +65,7 @@ class GatewayWorker(UvicornWorker):  # type: ignore[misc]  # the package has no 
         options: Options = self.app.options
         run_dir = options.run_dir
         self._spans = _spans(options.otlp_endpoint)
-        routes = RoutesFile(run_dir / "routes.json")
+        routes = RoutesFile(run_dir / "routes.json", options.processes)
         parts = Parts(
             routes=routes,
             state=StateFile(run_dir / "state.json"),

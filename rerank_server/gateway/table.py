@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 import orjson
 
-from rerank_server.core.limits import Limits
+from rerank_server.core.limits import Limits, share, version_share
 from rerank_server.core.routing import RoutesTable, from_json
 from rerank_server.gateway.paths import PAGES, Page
 from rerank_server.gateway.watched import WatchedFile
@@ -34,7 +34,10 @@ class View:
     """One routes table and what is looked up in it for every request."""
 
     table: RoutesTable
+    """As this process has it: of limits on what is in flight, its own share."""
     paths: Mapping[str, Place]
+    whole: RoutesTable
+    """As it was published, with the limits of all gateway processes together."""
 
 
 class Routes(Protocol):
@@ -44,15 +47,25 @@ class Routes(Protocol):
         """Return the newest table, or None before the first one. Called once per request."""
 
 
-def view_of(table: RoutesTable) -> View:
-    """Return the table with its paths."""
+def view_of(table: RoutesTable, processes: int = 1) -> View:
+    """Return the table with its paths, for one of so many gateway processes."""
     paths = {path: Place(None, page) for path, page in PAGES.items()}
     endpoints = {r.endpoint.rstrip("/"): r.name for r in table.versions.values()}
     for endpoint, name in endpoints.items():
         paths |= {endpoint + path: Place(name, page) for path, page in PAGES.items()}
     # Last, so that the endpoint one version is given never is another's page.
     paths |= {endpoint: Place(name, Page.SCORE) for endpoint, name in endpoints.items()}
-    return View(table, paths)
+    return View(_share(table, processes), paths, table)
+
+
+def _share(table: RoutesTable, processes: int) -> RoutesTable:
+    if processes == 1:
+        return table
+    routes = {
+        name: replace(route, limits=version_share(route.limits, processes))
+        for name, route in table.versions.items()
+    }
+    return replace(table, limits=share(table.limits, processes), versions=routes)
 
 
 def limits_in(routes: Routes) -> Limits:
@@ -64,8 +77,9 @@ def limits_in(routes: Routes) -> Limits:
 class RoutesFile:
     """The table in routes.json; the last good one stays while the file is missing or broken."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, processes: int = 1) -> None:
         self._file = WatchedFile(path)
+        self._processes = processes
         self._view: View | None = None
 
     def current(self) -> View | None:
@@ -73,7 +87,7 @@ class RoutesFile:
         content = self._file.poll()
         if content is not None:
             try:
-                self._view = view_of(from_json(orjson.loads(content)))
+                self._view = view_of(from_json(orjson.loads(content)), self._processes)
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 log.error(
                     "routes file is broken; the last table stays", extra={"error": str(error)}

@@ -17,6 +17,7 @@ STATE = {
             "source": "v2-m3",
             "settings": {"batch_size": 16, "max_length": 512, "max_batch_tokens": 8192},
             "info": {"dtype": "bfloat16"},
+            "digest": "5f" * 32,
         }
     ],
 }
@@ -44,11 +45,11 @@ def test_info_describes_a_version_in_teis_words(fleet: Gateway) -> None:
     assert said.pop("version")
     assert said == {
         "model_id": "v2-m3",
-        "model_sha": None,
+        "model_sha": "5f" * 32,
         "model_dtype": "bfloat16",
         "served_model_name": "v2",
         "model_type": {"reranker": {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}},
-        "max_concurrent_requests": 512,
+        "max_concurrent_requests": 1000,
         "max_input_length": 512,
         "max_batch_tokens": 8192,
         "max_batch_requests": 16,
@@ -101,6 +102,7 @@ def test_models_list_the_enabled_versions_as_rerankers(fleet: Gateway) -> None:
         "model_type": "rerank",
         "model_name": "v2-m3",
         "model_description": "about v2",
+        "digest": "5f" * 32,
         "max_model_len": 512,
         "is_ready": True,
     }

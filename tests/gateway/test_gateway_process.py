@@ -120,6 +120,36 @@ def test_four_processes_share_the_socket_and_the_metrics(fleet: Fleet) -> None:
     assert said['reranker_requests_total{status="400",version="v1"}'] == 40.0
 
 
+def test_three_processes_together_take_as_many_requests_as_the_server_may(fleet: Fleet) -> None:
+    place = str(fleet.run_dir)
+    fleet.publish(
+        table(route("v1", "v1.1", sockets=place), limits=replace(LIMITS, max_concurrent_requests=3))
+    )
+    gateway = fleet.start("--processes", "3")
+    for _ in range(3):
+        gateway.ready()
+
+    def until_taken() -> int:
+        statuses = iter(lambda: fleet.post(BODY).status_code, 200)
+        return 1 + sum(status == 429 for status in statuses)
+
+    with (
+        Worker(fleet.run_dir / "v1.1.sock") as worker,
+        ThreadPoolExecutor(3) as pool,
+        asyncio.Runner() as runner,
+    ):
+        tries = [pool.submit(until_taken) for _ in range(3)]
+        peers = [runner.run(worker.accept()) for _ in tries]
+        refused = [fleet.post(BODY).status_code for _ in range(20)]
+        for peer in peers:
+            runner.run(peer.request())
+            runner.run(peer.scores(0.25, 0.75))
+
+        assert refused == [429] * 20
+        assert all(each.result(PATIENCE_S) >= 1 for each in tries)
+    assert fleet.get("/info").json()["max_concurrent_requests"] == 3
+
+
 def test_half_a_head_a_long_head_and_a_connection_too_many_are_bounded(fleet: Fleet) -> None:
     limits = replace(LIMITS, head_timeout_s=0.2, max_head_bytes=2048, max_connections=2)
     fleet.publish(table(route("v1", "v1.1"), limits=limits))

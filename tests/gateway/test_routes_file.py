@@ -48,6 +48,18 @@ def test_replacements_within_one_clock_tick_are_all_seen(tmp_path: Path) -> None
         assert default_of(routes) == f"v{number}"
 
 
+def test_a_process_of_several_has_its_share_of_what_may_be_in_flight(tmp_path: Path) -> None:
+    path = tmp_path / "routes.json"
+    publish(path, table(route("v1", "v1.1")))
+
+    view = RoutesFile(path, processes=4).current()
+
+    assert view is not None
+    assert view.table.limits.max_concurrent_requests == 250
+    assert view.table.versions["v1"].limits.max_concurrent_requests == 250
+    assert view.whole == table(route("v1", "v1.1"))
+
+
 def test_a_missing_table_leaves_the_last_one(tmp_path: Path) -> None:
     path = tmp_path / "routes.json"
     publish(path, table(route("v1", "v1.1")))
