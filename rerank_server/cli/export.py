@@ -52,8 +52,6 @@ def export(
     From the configuration; no server need run. One that runs has the same at /openapi.json. Keys
     in RERANK_SERVER_API_KEYS count as they do for `start`.
     """
-    from rerank_server.gateway.openapi.document import of_server, of_version
-    from rerank_server.names import nearest
     from rerank_server.supervisor.desired import read_config
     from rerank_server.supervisor.keys import VARIABLE
 
@@ -66,20 +64,26 @@ def export(
         url = url or snapshot.url
         has_keys = has_keys or _asks_for_keys(run)
     api = _api(settings, url, has_keys=has_keys)
-    if version is None:
-        document = of_server(api)
-    elif version not in settings.versions:
-        near = nearest(version, settings.versions)
-        hint = f"did you mean {near}?" if near else f"there are: {', '.join(settings.versions)}"
-        raise UsageError(f"no version {version} in the configuration; {hint}")
-    else:
-        document = of_version(api, _versions(settings)[version])
+    document = _describe(settings, api, version)
     text = _yaml(document) if as_yaml else json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     if output is None:
         sys.stdout.write(text)
     else:
         output.write_text(text, encoding="utf-8")
     return 0
+
+
+def _describe(settings: Config, api: Api, version: str | None) -> dict[str, object]:
+    from rerank_server.gateway.openapi.document import of_server, of_version
+    from rerank_server.names import nearest
+
+    if version is None:
+        return of_server(api)
+    if version in settings.versions:
+        return of_version(api, _versions(settings)[version])
+    near = nearest(version, settings.versions)
+    hint = f"did you mean {near}?" if near else f"there are: {', '.join(settings.versions)}"
+    raise UsageError(f"no version {version} in the configuration; {hint}")
 
 
 def _api(settings: Config, url: str | None, *, has_keys: bool) -> Api:

@@ -20,6 +20,7 @@ from rerank_server.core.types import Fleet, Instance, Slot, State
 from rerank_server.core.wanted import Degraded, Wanted, WantedVersion, WorkerSpec
 
 _NO_MOVES: Mapping[str, int] = MappingProxyType({})
+_NO_DIGESTS: Mapping[tuple[str, str], str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +135,12 @@ def version_state(
     *,
     is_default: bool,
     moves: Mapping[str, int] = _NO_MOVES,
+    digests: Mapping[tuple[str, str], str] = _NO_DIGESTS,
 ) -> dict[str, object]:
-    """Return one version's entry of state.json; `moves` to the CPU are by reason, ever."""
+    """Return one version's entry of state.json; `moves` to the CPU are by reason, ever.
+
+    `digests` of files are by directory and fingerprint.
+    """
     why = degraded(version, slot)
     shown = _shown(version, slot)
     state, reason = _state_of(version, slot, shown)
@@ -158,9 +163,8 @@ def version_state(
         "restarts": slot.restarts,
         "attempt": failure.attempt if failure is not None else 0,
         "retry_in_s": max(0.0, retry_at - now) if retry_at is not None else None,
-        "model": spec.model if spec is not None else None,
+        **_files(spec, digests),
         "info": dict(shown.info) if shown is not None else {},
-        "fingerprint": spec.fingerprint if spec is not None else None,
         "load_s": _load_s(shown),
         "settings": _settings(spec) if spec is not None else {},
         "totals": _totals(stats),
@@ -193,6 +197,16 @@ def gpu_state(devices: Devices, now: float) -> dict[str, object]:
             }
             for gpu in sight.gpus or ()
         ],
+    }
+
+
+def _files(spec: WorkerSpec | None, digests: Mapping[tuple[str, str], str]) -> dict[str, object]:
+    if spec is None:
+        return {"model": None, "fingerprint": None, "digest": None}
+    return {
+        "model": spec.model,
+        "fingerprint": spec.fingerprint,
+        "digest": digests.get((spec.directory, spec.fingerprint)),
     }
 
 

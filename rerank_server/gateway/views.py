@@ -33,6 +33,7 @@ _SHOWN = (
     "model",
     "info",
     "fingerprint",
+    "digest",
     "load_s",
     "settings",
     "restarts",

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from rerank_server.supervisor import activation
 from rerank_server.supervisor.desired import Overrides, desire
+from rerank_server.supervisor.digests import Digests
 from rerank_server.supervisor.history import ConfigHistory
 from rerank_server.supervisor.janitor import Janitor
 from rerank_server.supervisor.keys import VARIABLE
@@ -34,6 +35,7 @@ from rerank_server.supervisor.rundir import (
     prepare_state_dir,
 )
 from rerank_server.supervisor.site import Site
+from rerank_server.supervisor.version_files import fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +89,9 @@ def run(options: ServeOptions) -> int:
         site = Site(run_dir, state_dir, loop, janitor, lifeline_read)
         history.accept(desired.wanted.generation, desired.text)
         reloads = Reloads(run_dir, options.config_path, overrides, history)
-        publisher = Publisher(run_dir, options.config_path, listeners, service)
+        digests = Digests(state_dir.digests, fingerprint)
+        stack.callback(digests.close)
+        publisher = Publisher(run_dir, options.config_path, listeners, service, digests)
         supervisor = Supervisor(site, desired, reloads, listeners, publisher)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, supervisor.stop, signal.Signals(number).name)

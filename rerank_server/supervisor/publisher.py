@@ -17,8 +17,9 @@ from rerank_server.core.notice import summarize
 from rerank_server.core.publish import Usage, gpu_state, routes, version_state
 from rerank_server.core.routing import RoutesTable, to_json
 from rerank_server.core.stats import VersionStats
-from rerank_server.core.types import Fleet
+from rerank_server.core.types import Fleet, State
 from rerank_server.supervisor.desired import Desired
+from rerank_server.supervisor.digests import Digests
 from rerank_server.supervisor.listeners import Listeners
 from rerank_server.supervisor.notify import Notices
 from rerank_server.supervisor.rundir import RunDir, write_json
@@ -45,12 +46,18 @@ class Publisher:
     """Keeps the two public files true, and the service manager informed."""
 
     def __init__(
-        self, run: RunDir, config_path: Path, listeners: Listeners, service: Notices
+        self,
+        run: RunDir,
+        config_path: Path,
+        listeners: Listeners,
+        service: Notices,
+        digests: Digests,
     ) -> None:
         self._run = run
         self._config_path = config_path
         self._listeners = listeners
         self._service = service
+        self._digests = digests
         self._started_at = time.time()
         self._table: RoutesTable | None = None
         self._shape: object = None
@@ -76,6 +83,7 @@ class Publisher:
             self._table = table
         shape = (table, picture.config_error, picture.front, _states(picture.fleet))
         if shape != self._shape or now - self._state_at >= _STATE_EVERY_S:
+            self._look_at_files(picture.fleet)
             write_json(self._run.state, self._state(picture, table.default, now))
             self._shape, self._state_at = shape, now
 
@@ -93,6 +101,15 @@ class Publisher:
             stop_timeout_s=server.shutdown_delay_s + server.stop_timeout_s,
         )
         self._service.tell(summary, now)
+
+    def _look_at_files(self, fleet: Fleet) -> None:
+        """Have the files of what serves digested, while nothing else is about to read its own."""
+        instances = fleet.instances()
+        if any(i.state is State.STARTING for i in instances):
+            return
+        for instance in instances:
+            if instance.state is State.RUNNING:
+                self._digests.ask((instance.spec.directory, instance.spec.fingerprint))
 
     def _state(self, picture: Picture, default: str, now: float) -> dict[str, object]:
         wanted = picture.desired.wanted
@@ -126,6 +143,7 @@ class Publisher:
                     now,
                     is_default=name == default,
                     moves=picture.fleet.devices.placement(name).moves,
+                    digests=self._digests.known,
                 )
                 for name, version in wanted.versions.items()
             ],

@@ -96,6 +96,11 @@ class StateDir:
         return self.path / "memory.json"
 
     @property
+    def digests(self) -> Path:
+        """What the contents of versions' files are."""
+        return self.path / "digests.json"
+
+    @property
     def configs(self) -> Path:
         """Directory of the configs that were accepted."""
         return self.path / "configs"

@@ -262,6 +262,26 @@ def test_of_two_that_run_the_one_of_the_wanted_spec_is_shown() -> None:
     assert found["info"] == {"engine": "onnx"}
 
 
+@pytest.mark.parametrize(
+    ("now_fleet", "digest"),
+    [
+        (fleet(worker(files="old")), "0123"),
+        (fleet(worker(files="old"), worker(number=2, state=State.STARTING)), "0123"),
+        (fleet(worker()), None),
+        (fleet(), None),
+    ],
+    ids=["known", "of what serves", "not read yet", "nothing runs"],
+)
+def test_the_digest_is_that_of_the_files_that_serve(now_fleet: Fleet, digest: str | None) -> None:
+    stats, digests = VersionStats(), {("/models/v1", "old"): "0123"}
+
+    found = version_state(
+        V1, now_fleet.slot("v1"), stats, {}, 1.0, is_default=True, digests=digests
+    )
+
+    assert found["digest"] == digest
+
+
 def test_a_version_without_a_process_shows_what_it_would_run_with() -> None:
     waiting, disabled = state_of(V1, Slot("v1")), state_of(OFF, Slot("v1"))
 
