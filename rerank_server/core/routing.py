@@ -13,6 +13,7 @@ from rerank_server.core.traffic import (
     Mirror,
     Stage,
     Traffic,
+    arm_of,
     mirror_from,
     mirror_json,
     stages_from,
@@ -37,7 +38,7 @@ class FallbackReason(StrEnum):
     GPU_ERROR = "gpu_error"
 
 
-ChosenBy = Literal["path", "header", "body", "default"]
+ChosenBy = Literal["path", "header", "body", "traffic", "default"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,8 @@ class Choice:
     asked: str
     """The configured version asked for, or "unknown": never a client's text."""
     reason: FallbackReason | None = None
+    arm: str | None = None
+    """The version that the split of the traffic decided; None where it decided nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,8 @@ class Candidate:
 
     version: str
     target: Target
+    stages: tuple[Stage, ...] = ()
+    """Of a cascade, which has no process: its target is a name for it, and nobody listens there."""
 
 
 def choose(
@@ -111,11 +116,14 @@ def choose(
     path_version: str | None = None,
     header: str | None = None,
     model: str | None = None,
+    key: str | None = None,
 ) -> Choice:
     """Choose the version to start at: path, then header, then the body's `model`, then default.
 
     A header or `model` that names no enabled version silently means the default and carries the
     reason. `path_version` must be a configured name; disabled or not, its own walk is taken.
+    Where traffic is split, `key` decides for requests that name no version of this server's, in
+    path, header or body; None: who asks takes no part.
     """
     if path_version is not None:
         return Choice(path_version, "path", path_version)
@@ -125,11 +133,23 @@ def choose(
             continue
         route = table.versions.get(name)
         if route is None:
-            return Choice(table.default, by, "unknown", FallbackReason.UNKNOWN_VERSION)
+            choice = Choice(table.default, by, "unknown", FallbackReason.UNKNOWN_VERSION)
+            return choice if by == "header" else _split(table, key, choice)
         if not route.enabled:
             return Choice(table.default, by, name, FallbackReason.DISABLED)
         return Choice(name, by, name)
-    return Choice(table.default, "default", table.default)
+    return _split(table, key, Choice(table.default, "default", table.default))
+
+
+def _split(table: RoutesTable, key: str | None, choice: Choice) -> Choice:
+    """Return what the split makes of a choice of the default."""
+    if key is None or not table.traffic.arms:
+        return choice
+    arm = arm_of(table.traffic, table.default, key)
+    if arm not in table.versions:
+        arm = table.default
+    asked = choice.asked if choice.reason is not None else arm
+    return Choice(arm, "traffic", asked, choice.reason, arm)
 
 
 def candidates(table: RoutesTable, version: str) -> Iterator[Candidate]:
@@ -140,10 +160,32 @@ def candidates(table: RoutesTable, version: str) -> Iterator[Candidate]:
         stop = table.versions.get(name)
         if stop is None or (not stop.enabled and name != version):
             continue
-        for target in stop.targets:
-            if target.instance not in seen:
-                seen.add(target.instance)
-                yield Candidate(name, target)
+        for found in _stop(table, stop):
+            if found.target.instance not in seen:
+                seen.add(found.target.instance)
+                yield found
+
+
+def _stop(table: RoutesTable, route: VersionRoute) -> Iterator[Candidate]:
+    """Yield who answers for one version itself: a cascade's stages as one, else its instances."""
+    if route.cascade and _has_all(table, route.cascade):
+        name = f"{route.name}={'>'.join(stage.version for stage in route.cascade)}"
+        yield Candidate(route.name, Target(name, ""), route.cascade)
+        return  # a process of that name is from before it was a cascade
+    for target in route.targets:
+        yield Candidate(route.name, target)
+
+
+def is_served(table: RoutesTable, version: str) -> bool:
+    """Tell whether somebody answers for this very version: its process, or all of its stages."""
+    return next(_stop(table, table.versions[version]), None) is not None
+
+
+def _has_all(table: RoutesTable, stages: tuple[Stage, ...]) -> bool:
+    return all(
+        stage.version in table.versions and table.versions[stage.version].targets
+        for stage in stages
+    )
 
 
 def absence(table: RoutesTable, choice: Choice) -> FallbackReason | None:
@@ -157,7 +199,7 @@ def answers(table: RoutesTable, version: str | None = None, *, strict: bool = Fa
     if table.is_stopping or name not in table.versions:
         return False
     if strict:
-        return bool(table.versions[name].targets)
+        return is_served(table, name)
     return next(candidates(table, name), None) is not None
 
 
