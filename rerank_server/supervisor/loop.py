@@ -19,10 +19,8 @@ from rerank_server.core.front import (
 )
 from rerank_server.core.lifecycle import apply, forget, issue
 from rerank_server.core.placed import place, placed
-from rerank_server.core.publish import Usage
 from rerank_server.core.reconcile import next_deadline, point_default, reconcile
 from rerank_server.core.shutdown import Shutdown
-from rerank_server.core.stats import VersionStats
 from rerank_server.core.types import (
     Action,
     CameLate,
@@ -37,6 +35,7 @@ from rerank_server.core.types import (
 from rerank_server.core.wanted import NOTHING, Policy, Wanted
 from rerank_server.supervisor.cards import Cards
 from rerank_server.supervisor.desired import Desired
+from rerank_server.supervisor.figures import Figures
 from rerank_server.supervisor.front import FrontKeeper
 from rerank_server.supervisor.gateway import Gateways
 from rerank_server.supervisor.journal import Journal, changes
@@ -46,7 +45,7 @@ from rerank_server.supervisor.reloads import Reloads
 from rerank_server.supervisor.rotation import Rotation
 from rerank_server.supervisor.site import Site
 from rerank_server.supervisor.strangers import reap_strangers
-from rerank_server.supervisor.workers import Beat, Workers
+from rerank_server.supervisor.workers import Workers
 
 log = logging.getLogger(__name__)
 
@@ -77,13 +76,12 @@ class Supervisor:
         self._bells = 0
         self._journal = Journal(site.state.events)
         self._rotation = Rotation(site.state)
-        self._workers = Workers(site, self._post, self._on_beat)
+        self._figures = Figures()
+        self._workers = Workers(site, self._post, self._figures.take)
         self._gateways = Gateways(site, self._post)
         self._keeper = FrontKeeper(self._gateways, listeners, self._journal)
         self._cards = Cards(site, self._post, self._journal)
         self._fleet = Fleet()
-        self._stats: dict[str, VersionStats] = {}
-        self._usage: dict[str, Usage] = {}
         self._inbox: deque[AnyEvent] = deque()
         self._is_stepping = False
         self._shutdown: Shutdown | None = None
@@ -143,11 +141,6 @@ class Supervisor:
         self._inbox.append(event)
         if not self._is_stepping:
             self._site.loop.call_soon(self._step)
-
-    def _on_beat(self, beat: Beat) -> None:
-        stats = self._stats.get(beat.version, VersionStats())
-        self._stats[beat.version] = stats.take(beat.instance, beat.counters, time.monotonic())
-        self._usage[beat.instance] = beat.usage
 
     # --- the step ---------------------------------------------------------------------------
 
@@ -236,11 +229,7 @@ class Supervisor:
             self._journal.write(self._wanted(), change, self._actor)
         self._cards.tend(before, self._fleet, self._alive_at)
         self._keeper.close_unused(self._desired.front)
-        alive = {i.id for i in self._fleet.instances()}
-        for gone in [i for i in self._usage if i not in alive]:
-            del self._usage[gone]
-            version = gone.rpartition(".")[0]
-            self._stats[version] = self._stats[version].forget(gone)
+        self._figures.forget(self._fleet)
 
     def _picture(self) -> Picture:
         return Picture(
@@ -248,8 +237,8 @@ class Supervisor:
             config_error=self._reloads.error,
             fleet=self._fleet,
             front=self._keeper.front,
-            stats=self._stats,
-            usage=self._usage,
+            stats=self._figures.stats,
+            usage=self._figures.usage,
             bells=self._bells,
             is_stopping=self._shutdown is not None,
         )
