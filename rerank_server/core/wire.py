@@ -34,6 +34,7 @@ HEADER_DEADLINE_MS = "x-rerank-deadline-ms"  # remaining time of the request, mi
 HEADER_ALONE = (
     "x-rerank-alone"  # "1": score this request in a batch of its own (a retry after a loss)
 )
+HEADER_MIRROR = "x-rerank-mirror"  # "1": a copy for comparison: scored while nothing else waits
 HEADER_MAX_QUEUED_PAIRS = "x-rerank-max-queued-pairs"  # 429 when more than these would wait
 MAX_QUEUED_PAIRS = 20_000  # for requests without that header
 CODE_DRAINING = "draining"  # 503: nothing was executed, walk on

@@ -78,8 +78,8 @@ def job(number: int, *docs: str, deadline: float | None = None) -> Job:
     return Job(number, "q", docs, 0.0, deadline)
 
 
-def device_of(fake: Fake, *jobs: Job, batch_size: int = 8) -> Device:
-    model = Model(fake)
+def device_of(fake: Fake, *jobs: Job, batch_size: int = 8, whole_requests: bool = False) -> Device:
+    model = Model(fake, whole_requests)
     device = Device(model, batch_size, 1000, Clock())
     for each in jobs:
         device.add(Work(each, model.encode(each.query, each.docs)))

@@ -31,6 +31,8 @@ class Gated:
     began: queue.SimpleQueue[list[str]] = field(default_factory=queue.SimpleQueue)
     gate: queue.SimpleQueue[None] = field(default_factory=queue.SimpleQueue)
     encoded: queue.SimpleQueue[str] = field(default_factory=queue.SimpleQueue)
+    holds_encoding: bool = False
+    may_encode: queue.SimpleQueue[None] = field(default_factory=queue.SimpleQueue)
 
     @property
     def info(self) -> Mapping[str, str]:
@@ -38,6 +40,8 @@ class Gated:
 
     def encode(self, query: str, docs: Sequence[str]) -> Sequence[Item]:
         self.encoded.put(query)
+        if self.holds_encoding:
+            self.may_encode.get(timeout=DEADLINE_S)
         if query == "memory":
             raise DeviceMemoryError("no room")
         if query == "raise":
@@ -80,8 +84,13 @@ Build = Callable[..., Bench]
 def build() -> Iterator[Build]:
     benches: list[Bench] = []
 
-    def make(load: Load | None = None, clean: bool = False, chunk: bool = False) -> Bench:
-        model = Gated()
+    def make(
+        load: Load | None = None,
+        clean: bool = False,
+        chunk: bool = False,
+        holds_encoding: bool = False,
+    ) -> Bench:
+        model = Gated(holds_encoding=holds_encoding)
         events: queue.SimpleQueue[Event] = queue.SimpleQueue()
 
         def post(batch: Sequence[Event]) -> None:
@@ -99,6 +108,7 @@ def build() -> Iterator[Build]:
         bench.runner.close()
         for _ in range(10):
             bench.model.gate.put(None)
+            bench.model.may_encode.put(None)
     for thread in threading.enumerate():
         if thread.name in ("device", "tokenize"):
             thread.join(DEADLINE_S)

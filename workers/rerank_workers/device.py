@@ -16,6 +16,9 @@ from rerank_workers.scorer import DeviceMemoryError, Item, Scorer
 from rerank_workers.scoring import Model, ModelError
 from rerank_workers.wire import CAUSE_GPU_ERROR, EXIT_CRASHED, EXIT_NO_DEVICE_MEMORY
 
+COPY_SHARE = 4
+"""A copy's batch is so many times smaller: a request that comes meanwhile waits that much less."""
+
 
 @dataclass(eq=False, slots=True)
 class Work:
@@ -47,6 +50,14 @@ class Device:
         self._batcher: Batcher[Work] = Batcher(
             BatchLimits(batch_size, max_batch_tokens, mixes, model.whole_requests)
         )
+        self._copies: Batcher[Work] = Batcher(
+            BatchLimits(
+                max(1, batch_size // COPY_SHARE),
+                max(1, max_batch_tokens // COPY_SHARE),
+                mixes,
+                model.whole_requests,
+            )
+        )
         self._works: dict[Job, Work] = {}
         self.batch_started_at: float | None = None
 
@@ -58,27 +69,29 @@ class Device:
     @property
     def is_idle(self) -> bool:
         """Whether nothing waits to be scored."""
-        return self._batcher.is_empty
+        return self._batcher.is_empty and self._copies.is_empty
 
     def add(self, work: Work) -> None:
         """Queue an encoded job, unless its waiter has left meanwhile."""
-        if not work.job.is_gone:
-            self._works[work.job] = work
-            self._batcher.add(work, work.items, deadline=work.job.deadline, alone=work.job.alone)
+        job = work.job
+        if not job.is_gone:
+            self._works[job] = work
+            self._queue_of(job).add(work, work.items, deadline=job.deadline, alone=job.alone)
 
     def drop(self, job: Job) -> None:
         """Forget a job; what is in the running batch is scored to no effect."""
         work = self._works.pop(job, None)
         if work is not None:
-            self._batcher.drop(work)
+            self._queue_of(job).drop(work)
 
     def score_next(self) -> list[Event]:
         """Take one batch, score it, and return what came of it. Blocks.
 
         When a batch of several jobs fails, each job is scored again by itself, so that only the
-        one at fault fails.
+        one at fault fails. Copies are scored while nothing else waits.
         """
-        batch = self._batcher.take(self._clock())
+        now = self._clock()
+        batch = self._batcher.take(now) or self._copies.take(now)
         if not batch:
             return []
         try:
@@ -98,6 +111,11 @@ class Device:
             scores = self._model.score([pair.item for pair in batch])
         except ModelError as error:
             failure = error
+        except DeviceMemoryError as error:
+            if not batch[0].work.job.is_copy:
+                raise
+            # No reason to leave: what requests bring may well fit.
+            failure = ModelError(f"the device has no room: {error}", "no device memory")
         duration_s = self._clock() - started
         works = {pair.work: None for pair in batch}
         for work in works:
@@ -134,6 +152,9 @@ class Device:
             truncated = [index for index, item in enumerate(work.items) if item.truncated]
         times = (work.tokenize_s, work.inference_s)
         return [Scored(work.job, raw, unit, tokens, truncated, *times, won)]
+
+    def _queue_of(self, job: Job) -> Batcher[Work]:
+        return self._copies if job.is_copy else self._batcher
 
     def _fail(self, work: Work, error: ModelError) -> JobFailed:
         self.drop(work.job)

@@ -23,6 +23,8 @@ class Job:
     request_id: str = ""
     max_queued_pairs: int | None = None
     """Most pairs that may wait, this one's included; None: the worker's own bound."""
+    is_copy: bool = False
+    """A copy that is scored for comparison: it waits until nothing else does."""
     is_gone: bool = False
     """Its waiter left or was answered: no thread needs to work on it."""
 

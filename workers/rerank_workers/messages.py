@@ -15,6 +15,7 @@ from rerank_workers.wire import (
     HEADER_ALONE,
     HEADER_DEADLINE_MS,
     HEADER_MAX_QUEUED_PAIRS,
+    HEADER_MIRROR,
     PROBE_PATH,
 )
 
@@ -22,6 +23,7 @@ HEADER_REQUEST_ID = b"x-request-id"
 _DEADLINE_MS = HEADER_DEADLINE_MS.encode("ascii")
 _MAX_QUEUED_PAIRS = HEADER_MAX_QUEUED_PAIRS.encode("ascii")
 _ALONE = HEADER_ALONE.encode("ascii")
+_MIRROR = HEADER_MIRROR.encode("ascii")
 
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False).encode
 
@@ -50,6 +52,7 @@ def read_job(request: Request, number: int, now: float) -> Job:
         headers.get(_ALONE) == b"1",
         headers.get(HEADER_REQUEST_ID, b"").decode("latin-1"),
         max_queued_pairs=_read_bound(headers.get(_MAX_QUEUED_PAIRS)),
+        is_copy=headers.get(_MIRROR) == b"1",
     )
 
 

@@ -17,15 +17,22 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from rerank_workers import long_docs
+from rerank_workers.chunks import Span
 from rerank_workers.device import Device, Work
 from rerank_workers.failures import DeviceBrokenError, Failure, failure_of, named, one_line
+from rerank_workers.inbox import Inbox
 from rerank_workers.jobs import Broken, Event, Job, JobFailed, Loaded, Progressed
+from rerank_workers.long_docs import Cut
 from rerank_workers.preprocess import clean
-from rerank_workers.scorer import DeviceMemoryError, Scorer
+from rerank_workers.scorer import DeviceMemoryError, Item, Scorer
 from rerank_workers.scoring import Model, ModelError
 from rerank_workers.wire import CAUSE_GPU_ERROR, EXIT_CRASHED
 
 log = logging.getLogger(__name__)
+
+COPY_AT_ONCE = 64
+"""Documents of a copy that are tokenized in one go: 25 ms at 2,600 a second. A request waits for
+no more of them."""
 
 Post = Callable[[Sequence[Event]], None]
 """Hand events to the event loop, from any thread, without blocking."""
@@ -69,7 +76,7 @@ class Runner:
         self._post = post
         self._clock = clock
         self._device: Device | None = None
-        self._texts: queue.SimpleQueue[Job | _Closed] = queue.SimpleQueue()
+        self._texts = Inbox()
         self._mailbox: queue.SimpleQueue[Work | _Dropped | _Closed] = queue.SimpleQueue()
 
     @property
@@ -96,7 +103,7 @@ class Runner:
 
     def close(self) -> None:
         """Tell the threads to end after what they are doing."""
-        self._texts.put(_Closed())
+        self._texts.close()
         self._mailbox.put(_Closed())
 
     def _spawn(self, body: Callable[[], None], name: str) -> None:
@@ -149,18 +156,26 @@ class Runner:
                     assert_never(letter)
 
     def _tokenize(self, model: Model) -> None:
-        while not isinstance(job := self._texts.get(), _Closed):
-            if not job.is_gone:
-                self._encode(model, job)
+        while (job := self._texts.get()) is not None:
+            self._encode(model, job)
 
     def _encode(self, model: Model, job: Job) -> None:
-        started = self._clock()
-        query, docs = job.query, job.docs
-        if self._limits.clean:
-            query, docs = clean(query), [clean(doc) for doc in docs]
+        """Hand an encoded job to the device, or post what went wrong with it."""
+        is_split = job.is_copy and not model.whole_requests
+        step = COPY_AT_ONCE if is_split else max(1, len(job.docs))
+        items: list[Item] = []
+        spans: list[tuple[Span, ...]] = []
+        tokenize_s = 0.0
         try:
-            cut = long_docs.cut(model.encode, query, docs) if self._limits.chunk else None
-            items = model.encode(query, docs) if cut is None else cut.items
+            for start in range(0, len(job.docs), step):
+                self._encode_requests_before(model, job)
+                if job.is_gone:
+                    return
+                began = self._clock()
+                found, cuts = self._encoded(model, job.query, job.docs[start : start + step])
+                items += found
+                spans += cuts
+                tokenize_s += self._clock() - began
         except ModelError as error:
             self._post([JobFailed(job, str(error), error.site)])
         except DeviceMemoryError as error:
@@ -168,4 +183,21 @@ class Runner:
         except DeviceBrokenError as error:
             self._post([Broken(Failure(one_line(str(error)), EXIT_CRASHED, CAUSE_GPU_ERROR))])
         else:
-            self._mailbox.put(Work(job, items, self._clock() - started, cut=cut))
+            cut = Cut(items, tuple(spans)) if self._limits.chunk else None
+            self._mailbox.put(Work(job, items, tokenize_s, cut=cut))
+
+    def _encode_requests_before(self, model: Model, job: Job) -> None:
+        """Let what came meanwhile pass, if the job is a copy."""
+        while job.is_copy and (request := self._texts.get_request()) is not None:
+            self._encode(model, request)
+
+    def _encoded(
+        self, model: Model, query: str, docs: Sequence[str]
+    ) -> tuple[Sequence[Item], Sequence[tuple[Span, ...]]]:
+        """Return the items, and the windows of each document where long ones are cut."""
+        if self._limits.clean:
+            query, docs = clean(query), [clean(doc) for doc in docs]
+        if not self._limits.chunk:
+            return model.encode(query, docs), ()
+        cut = long_docs.cut(model.encode, query, docs)
+        return cut.items, cut.spans

@@ -89,6 +89,8 @@ class Service:
         self._facts = facts
         self._on_drained = on_drained
         self._admission = Admission(max_queued_pairs)
+        self._copies = Admission(max_queued_pairs)
+        """Counted apart: no request is refused, and no drain waits, because of a copy."""
         self._waiting: dict[int, _Waiting] = {}
         self._numbers: dict[Client, int] = {}
         self._next_number = 0
@@ -96,7 +98,7 @@ class Service:
 
     @property
     def in_flight(self) -> int:
-        """Requests accepted and not yet answered."""
+        """Requests accepted and not yet answered, copies left out."""
         return self._admission.in_flight
 
     @property
@@ -148,7 +150,7 @@ class Service:
         if not job.docs:
             client.answer(scored_answer(Scored(job, [], [], [], [], 0.0, 0.0), now))
             return
-        refusal = self._admission.admit(len(job.docs), job.max_queued_pairs)
+        refusal = self._admission_of(job).admit(len(job.docs), job.max_queued_pairs)
         if refusal is not None:
             client.answer(self._refusal(refusal, job))
             return
@@ -164,8 +166,9 @@ class Service:
             most = self._admission.max_queued_pairs
             most = most if job.max_queued_pairs is None else job.max_queued_pairs
             return bad_request(f"docs: at most {most} are taken")
-        wait_s = retry_after_s(self._admission.pairs, self.tally.seconds_per_pair)
-        message = f"{self._admission.pairs} pairs are queued"
+        pairs = self._admission_of(job).pairs
+        wait_s = retry_after_s(pairs, self.tally.seconds_per_pair)
+        message = f"{pairs} pairs are queued"
         return error_answer(429, CODE_QUEUE_FULL, message, retry_after_s=wait_s)
 
     # --- from the threads and the clock ---------------------------------------------------------
@@ -185,9 +188,15 @@ class Service:
                 self._finish(job, lambda: error_answer(500, CODE_MODEL_ERROR, message))
 
     def drain(self) -> None:
-        """Take no more requests; `on_drained` is called once, when none is in flight."""
+        """Take no more requests; `on_drained` is called once, when none is in flight.
+
+        Copies are given up at once.
+        """
         if not self._admission.is_draining:
             self._admission.is_draining = True
+            for waiting in [each for each in self._waiting.values() if each.job.is_copy]:
+                self._release(waiting).answer(_draining())
+                self._scoring.drop(waiting.job)
             self._report_if_drained()
 
     def give_up(self) -> None:
@@ -215,8 +224,11 @@ class Service:
         del self._numbers[waiting.client]
         if waiting.timer is not None:
             waiting.timer.cancel()
-        self._admission.release(len(waiting.job.docs))
+        self._admission_of(waiting.job).release(len(waiting.job.docs))
         return waiting.client
+
+    def _admission_of(self, job: Job) -> Admission:
+        return self._copies if job.is_copy else self._admission
 
     def _report_if_drained(self) -> None:
         if self._admission.is_drained:

@@ -46,14 +46,16 @@ class Tally:
         """Count a request that has its scores."""
         self.requests += 1
         self.durations.add(scored.inference_s)
-        self._errors_in_a_row = 0
+        if not scored.job.is_copy:
+            self._errors_in_a_row = 0
 
     def count_failed(self, failed: JobFailed) -> None:
         """Count a request on which the model failed."""
         self.requests += 1
         self.errors += 1
-        self._errors_in_a_row += 1
-        self._last_site = failed.site
+        if not failed.job.is_copy:  # no copy may cost a worker that answers requests
+            self._errors_in_a_row += 1
+            self._last_site = failed.site
 
     def fields(self) -> dict[str, object]:
         """Return the counters under their names in a beat."""

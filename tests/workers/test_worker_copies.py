@@ -1,0 +1,275 @@
+"""Copies for comparison take only what nobody else wants: tokenizer, device, queue, drain."""
+
+from __future__ import annotations
+
+import pytest
+
+from rerank_workers.chunks import Span
+from rerank_workers.device import COPY_SHARE
+from rerank_workers.inbox import Inbox
+from rerank_workers.jobs import BatchDone, Job, JobFailed, Loaded, Scored
+from rerank_workers.runner import COPY_AT_ONCE
+from rerank_workers.tally import ERRORS_IN_A_ROW
+from tests.workers.test_worker_device import Fake, device_of, run
+from tests.workers.test_worker_runner import Bench, Build, build
+from tests.workers.test_worker_service import Caller, Room
+
+__all__ = ["build"]  # a fixture
+
+
+def request(number: int, *docs: str, query: str = "q") -> Job:
+    return Job(number, query, docs, 0.0)
+
+
+def copy(number: int, *docs: str, query: str = "q", deadline: float | None = None) -> Job:
+    return Job(number, query, docs, 0.0, deadline, is_copy=True)
+
+
+# --- the inbox of the tokenizing thread ------------------------------------------------------
+
+
+def test_a_copy_leaves_the_inbox_after_the_requests_that_came_later() -> None:
+    inbox = Inbox()
+    jobs = [copy(1), request(2), copy(3), request(4)]
+    for job in jobs:
+        inbox.put(job)
+
+    taken = [inbox.get() for _ in jobs]
+
+    assert [job.number for job in taken if job] == [2, 4, 1, 3]
+
+
+def test_only_requests_pass_a_copy_that_is_being_tokenized() -> None:
+    inbox = Inbox()
+    inbox.put(copy(1))
+    asked = request(2)
+
+    before = inbox.get_request()
+    inbox.put(asked)
+
+    assert before is None
+    assert inbox.get_request() is asked
+
+
+def test_a_closed_inbox_gives_out_nothing() -> None:
+    inbox = Inbox()
+    inbox.put(request(1))
+
+    inbox.close()
+
+    assert inbox.get() is None
+
+
+# --- the device -------------------------------------------------------------------------------
+
+
+def test_a_copy_is_scored_when_no_request_waits() -> None:
+    fake = Fake()
+    device = device_of(fake, copy(1, "aa"), request(2, "bb"), request(3, "cc"))
+
+    run(device)
+
+    assert fake.batches == [["bb", "cc"], ["aa"]]
+
+
+def test_a_request_that_comes_waits_for_one_small_batch_of_a_copy_at_most() -> None:
+    fake = Fake()
+    device = device_of(fake, copy(1, *"abcdefgh"), batch_size=8)
+    device.score_next()
+    late = device_of(fake, request(2, "zz"))
+
+    run(late)
+    run(device)
+
+    assert [len(batch) for batch in fake.batches] == [8 // COPY_SHARE, 1, 2, 2, 2]
+
+
+def test_a_copy_s_scores_are_those_of_a_request() -> None:
+    device = device_of(Fake(), copy(1, "a", "ccc", "bb", "long"))
+
+    (scored,) = [event for event in run(device) if isinstance(event, Scored)]
+
+    assert scored.raw == [0.1, 0.3, 0.2, 0.4]
+    assert scored.truncated == [3]
+
+
+def test_a_copy_that_does_not_fit_the_device_fails_and_the_worker_stays() -> None:
+    device = device_of(Fake(), copy(1, "huge"), copy(2, "a"))
+
+    events = run(device)
+
+    failed = [event.job.number for event in events if isinstance(event, JobFailed)]
+    scored = [event.job.number for event in events if isinstance(event, Scored)]
+    assert (failed, scored) == ([1], [2])
+
+
+def test_a_copy_is_dropped_like_a_request() -> None:
+    fake = Fake()
+    gone, late = copy(1, "a"), copy(2, "b", deadline=0.5)
+    device = device_of(fake, gone, late)
+
+    device.drop(gone)
+
+    assert run(device) == []
+    assert fake.batches == []
+
+
+def test_a_copy_for_a_bare_rerank_stays_whole() -> None:
+    fake = Fake(mixes_requests=False)
+    device = device_of(fake, copy(1, *"abcdefgh"), whole_requests=True)
+
+    run(device)
+
+    assert fake.batches == [list("abcdefgh")]
+
+
+# --- the threads ------------------------------------------------------------------------------
+
+
+def finish(bench: Bench) -> Scored:
+    """Let one batch after the other end until a job is scored."""
+    while True:
+        bench.model.gate.put(None)
+        event = bench.next()
+        if isinstance(event, Scored):
+            return event
+        assert isinstance(event, BatchDone | Loaded)
+
+
+def test_requests_are_tokenized_between_the_parts_of_a_copy(build: Build) -> None:
+    bench = build(holds_encoding=True)
+    bench.next()
+    docs = ["d"] * (COPY_AT_ONCE + 1)
+
+    bench.runner.submit(copy(1, *docs, query="copy"))
+    parts = [bench.encoded()]
+    bench.runner.submit(request(2, "r", query="request"))
+    for _ in range(3):
+        bench.model.may_encode.put(None)
+    parts += [bench.encoded(), bench.encoded()]
+
+    assert parts == ["copy", "request", "copy"]
+    assert finish(bench).job.number == 2
+    assert len(finish(bench).raw) == len(docs)
+
+
+def test_a_copy_that_is_given_up_is_tokenized_no_further(build: Build) -> None:
+    bench = build(holds_encoding=True)
+    bench.next()
+    gone = copy(1, *["d"] * (COPY_AT_ONCE + 1), query="copy")
+
+    bench.runner.submit(gone)
+    bench.encoded()
+    gone.is_gone = True
+    bench.runner.submit(request(2, "r", query="request"))
+    bench.runner.submit(copy(3, "c", query="another"))
+    for _ in range(3):
+        bench.model.may_encode.put(None)
+
+    assert [bench.encoded(), bench.encoded()] == ["request", "another"]
+
+
+def test_the_windows_of_a_copy_s_parts_stay_with_their_documents(build: Build) -> None:
+    bench = build(chunk=True)
+    bench.next()
+    docs = ["short"] * COPY_AT_ONCE + ["It flew quite far. It was fast."]
+
+    bench.runner.submit(copy(1, *docs))
+    scored = finish(bench)
+
+    assert scored.won is not None
+    assert [won.count for won in scored.won] == [1] * COPY_AT_ONCE + [2]
+    assert scored.won[-1].span == Span(0, 19)
+
+
+# --- the queue and the drain ------------------------------------------------------------------
+
+
+def ask_copy(room: Room, docs: int = 1, **headers: str) -> Caller:
+    return room.ask(docs, mirror="1", **headers)
+
+
+def test_a_copy_says_so_in_a_header() -> None:
+    room = Room()
+
+    ask_copy(room)
+    room.ask()
+    room.ask(mirror="0")
+
+    assert [job.is_copy for job in room.threads.submitted] == [True, False, False]
+
+
+def test_copies_take_no_room_in_the_queue_of_requests() -> None:
+    room = Room(max_queued_pairs=10)
+    ask_copy(room, 10)
+
+    request_after = room.ask(10)
+    copy_after = ask_copy(room, 1)
+
+    assert request_after.status is None
+    assert (copy_after.status, copy_after.body["code"]) == (429, "queue_full")
+    assert (room.service.in_flight, room.service.queued_pairs) == (1, 10)
+
+
+def test_a_drain_waits_for_no_copy() -> None:
+    room = Room()
+    caller = ask_copy(room)
+    copied = room.threads.submitted[0]
+
+    room.service.drain()
+
+    assert room.drained == [True]
+    assert (caller.status, caller.body["code"]) == (503, "draining")
+    assert copied.is_gone
+    assert room.threads.dropped == [copied]
+
+
+def test_a_drain_waits_for_the_request_beside_a_copy() -> None:
+    room = Room()
+    waiter = room.ask()
+    ask_copy(room)
+
+    room.service.drain()
+    before = list(room.drained)
+    room.score(0)
+
+    assert (before, room.drained) == ([], [True])
+    assert waiter.status == 200
+
+
+@pytest.mark.parametrize("ending", ["score", "deadline", "hang-up", "error"])
+def test_what_a_copy_held_is_free_again_however_it_ends(ending: str) -> None:
+    room = Room(max_queued_pairs=10)
+    caller = ask_copy(room, 10, deadline_ms="500")
+
+    match ending:
+        case "score":
+            room.score()
+        case "deadline":
+            room.clock.advance(1.0)
+        case "hang-up":
+            room.service.hung_up(caller)
+        case _:
+            room.service.hear(JobFailed(room.threads.submitted[0], "no", "x"))
+
+    assert ask_copy(room, 10).status is None
+
+
+def test_copies_that_fail_never_make_the_worker_unhealthy() -> None:
+    room = Room()
+
+    for number in range(ERRORS_IN_A_ROW):
+        room.service.hear(JobFailed(copy(number, "d"), "no", "x"))
+
+    assert room.service.tally.unhealthy is None
+    assert room.service.tally.errors == ERRORS_IN_A_ROW
+
+
+def test_a_copy_that_succeeds_hides_no_row_of_failing_requests() -> None:
+    room = Room()
+
+    for number in range(ERRORS_IN_A_ROW):
+        room.service.hear(JobFailed(request(number, "d"), "no", "x"))
+        room.service.hear(Scored(copy(number, "d"), [0.1], [0.5], [1], [], 0.0, 0.1))
+
+    assert room.service.tally.unhealthy is not None
