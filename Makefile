@@ -34,7 +34,7 @@ $(VENV)/.runtime: pyproject.toml etc/constraints.txt | $(BIN)/python
 
 $(VENV)/.dev: $(VENV)/.runtime
 	@echo "Installing the development tools into $(VENV): about 200 MB to download"
-	@$(PIP) install --quiet --progress-bar off -c etc/constraints.txt -e '.[onnx,openvino]' $$($(BIN)/python -c \
+	@$(PIP) install --quiet --progress-bar off -c etc/constraints.txt -e '.[onnx,openvino,compare]' $$($(BIN)/python -c \
 	  'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["dev"])')
 	@touch $@
 

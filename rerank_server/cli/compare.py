@@ -1,65 +1,97 @@
-"""The verb that asks every version the same, and shows their answers side by side."""
+"""The verb that asks versions the same, and shows their answers side by side."""
 
 from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from rerank_server.cli import places
-from rerank_server.cli.client import client, failure, find, serving
+from rerank_server.cli.asking import Answer, ask
+from rerank_server.cli.client import client, find, serving
 from rerank_server.cli.table import cut, table
 from rerank_server.core.snapshot import Snapshot, VersionView
-from rerank_server.errors import RerankServerError
-
-if TYPE_CHECKING:
-    import httpx
+from rerank_server.errors import UsageError
 
 _TIMEOUT_S = 120.0  # above the default request_timeout_s: the server's own deadline decides
+_K = 10
 _SHORTEST_DOCUMENT = 24
 _CELL_WIDTH = len("0.1234 #12")
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What one version made of the query and the documents."""
-
-    version: str
-    scores: tuple[float, ...] = ()
-    """In input order; empty when it could not answer."""
-    ranks: tuple[int, ...] = ()
-    """The place of each document, in input order; the best is 1."""
-    latency_ms: float | None = None
-    """From here, the way there and back included."""
-    inference_ms: float | None = None
-    error: str | None = None
+_FileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--file",
+        metavar="FILE",
+        help='Many questions instead: JSON lines {"query", "docs", "relevant"}; relevant, '
+        'which may be missing, lists indices of docs, or grades them: {"0": 3}. '
+        ".gz is unpacked, - is standard input.",
+    ),
+]
 
 
 def compare(
     *,
-    query: Annotated[str, typer.Argument(metavar="QUERY", help="What is looked for.")],
-    docs: Annotated[list[str], typer.Argument(metavar="DOC", help="What may answer it.")],
+    query: Annotated[
+        str | None, typer.Argument(metavar="QUERY", help="What is looked for.")
+    ] = None,
+    docs: Annotated[
+        list[str] | None, typer.Argument(metavar="DOC", help="What may answer it.")
+    ] = None,
+    file: _FileOption = None,
     versions: Annotated[
         str | None,
         typer.Option("--versions", metavar="A,B", help="Only these; default: each enabled one."),
     ] = None,
+    k: Annotated[
+        int | None,
+        typer.Option("--k", metavar="K", min=1, help=f"With --file: nDCG@K... Default: {_K}."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The answers as JSON.")] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="PAGE", help="With --file: write a page with plots too."),
+    ] = None,
     run_dir: places.RunDirOption = None,
 ) -> int:
     """Score documents by every version.
 
-    Asks the running server for each version's own answer and prints one table.
+    Asks the running server for each version's own answer and prints one table. With --file, asks
+    every question of the file, the versions taking turns, and tells how well each ranks (MRR,
+    nDCG, recall; needs the extra `compare`), what of the differences is not chance, how far the
+    versions agree, and how fast they are.
     """
+    if file is not None:
+        if query is not None:
+            raise UsageError("compare takes QUERY and DOCs, or --file, not both")
+        from rerank_server.cli.evaluate.verb import Wanted, evaluate
+
+        return evaluate(Wanted(file, versions, k or _K, as_json, html, run_dir, _TIMEOUT_S))
+    if query is None or not docs:
+        raise UsageError("compare needs QUERY and DOCs, or --file\nhint: rerank-server compare -h")
+    if k is not None or html is not None:
+        raise UsageError(f"{'--html' if html else '--k'} goes with --file")
+    return _compare_one(query, docs, versions, as_json=as_json, run_dir=run_dir)
+
+
+def _compare_one(
+    query: str,
+    docs: Sequence[str],
+    versions: str | None,
+    *,
+    as_json: bool,
+    run_dir: Path | None,
+) -> int:
     snapshot = serving(places.run_dir(run_dir))
     asked = _asked(snapshot, versions)
     # One version after the other, so that none slows another down.
     with client(snapshot, _TIMEOUT_S) as http:
-        answers = [_ask(http, version, query, docs) for version in asked]
+        answers = [ask(http, version, query, docs) for version in asked]
     if as_json:
         print(json.dumps(_json(query, docs, answers), indent=2, ensure_ascii=False))
     else:
@@ -94,49 +126,6 @@ def _asked(snapshot: Snapshot, versions: str | None) -> list[VersionView]:
         return [version for version in snapshot.versions if version.enabled]
     names = [name.strip() for name in versions.split(",") if name.strip()]
     return [find(snapshot, name) for name in dict.fromkeys(names)]
-
-
-def _ask(http: httpx.Client, version: VersionView, query: str, docs: Sequence[str]) -> Answer:
-    import httpx
-
-    began = time.monotonic()
-    try:
-        response = http.post(
-            version.endpoint,
-            json={"query": query, "docs": docs},
-            headers={"X-Rerank-Strict": "1"},
-        )
-        body = response.json()
-    except httpx.HTTPError as error:
-        raise RerankServerError(f"{http.base_url}: {error}") from error
-    except ValueError:
-        body = None
-    latency_ms = (time.monotonic() - began) * 1000
-    if response.status_code != 200:
-        return Answer(version.name, error=failure(version, response.status_code, body))
-    try:
-        return _answer(version.name, body, latency_ms)
-    except (KeyError, TypeError, ValueError):
-        return Answer(version.name, error="its answer is not one of rerank-server")
-
-
-def _answer(version: str, body: object, latency_ms: float) -> Answer:
-    """Read the answer of one version.
-
-    Raises:
-        KeyError, TypeError, ValueError: it is not one.
-    """
-    if not isinstance(body, dict):
-        raise TypeError("not an object")
-    # The server ranks by raw scores: two that look the same as shown may still differ.
-    order = [int(result["index"]) for result in body["results"]]
-    return Answer(
-        version,
-        scores=tuple(float(score) for score in body["scores"]),
-        ranks=tuple(order.index(index) + 1 for index in range(len(body["scores"]))),
-        latency_ms=latency_ms,
-        inference_ms=float(body["timing_ms"]["inference"]),
-    )
 
 
 def _json(query: str, docs: Sequence[str], answers: Sequence[Answer]) -> Mapping[str, object]:

@@ -9,7 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from rerank_server.cli.compare import Answer, render
+from rerank_server.cli.asking import Answer
+from rerank_server.cli.compare import render
 from tests.cli.conftest import Done, Fake
 from tests.core.state_json import instance, state, version
 
@@ -40,6 +41,9 @@ class Gateway(BaseHTTPRequestHandler):
         # Equal as shown, yet the server ranks by what is not shown: the last one is the best.
         results = [{"index": index, "score": 0.5} for index in reversed(range(len(docs)))]
         return {
+            "version": "v5" if self.path == "/rerank/v6" else self.path.rpartition("/")[2],
+            "fallback": {"from": "v6", "reason": "failed"} if self.path == "/rerank/v6" else None,
+            "degraded": None,
             "scores": [0.5] * len(docs),
             "results": results,
             "timing_ms": {"queue": 0.1, "inference": 2.5, "total": 2.7},
@@ -73,6 +77,7 @@ def serving(fake: Fake) -> Iterator[Fake]:
             version("v9", "RUNNING", instance("v9", 1, 94), enabled=False),
             version("v8", "RUNNING", instance("v8", 1, 95), enabled=False),
             version("v7", "RUNNING", instance("v7", 1, 96), enabled=False),
+            version("v6", "RUNNING", instance("v6", 1, 97), enabled=False),
             url=url,
         )
         picture["time"] = time.time()
@@ -113,6 +118,7 @@ def test_a_version_that_cannot_answer_shows_its_reason_and_the_code_is_1(serving
         ("v9", "its answer is not one of rerank-server"),
         ("v8", "HTTP 502"),
         ("v7", "its answer is not one of rerank-server"),
+        ("v6", "v5 answered in its place"),
     ],
 )
 def test_an_answer_that_is_none_is_that_versions_reason(

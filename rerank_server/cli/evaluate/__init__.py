@@ -1,0 +1,1 @@
+"""Compares versions on a file of questions: ranking quality, agreement, speed."""

@@ -1,0 +1,95 @@
+"""Which model a version was while it was measured: engine, precision, device, files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+_BLOCK_BYTES = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What the server says of one version."""
+
+    version: str
+    description: str
+    source: str
+    model: str | None
+    """Which of the folders of weights, `model` or `model_cpu`."""
+    model_files: tuple[str, ...]
+    engine: str | None
+    dtype: str | None
+    device: str | None
+    fingerprint: str | None
+    """Digest of the names, sizes and times of all its files."""
+    degraded: str | None
+    memory_bytes: int
+    gpu_memory_bytes: int
+    processes: tuple[int, ...]
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What must stay the same for its answers to be those of one model."""
+        return (self.engine, self.dtype, self.device, self.fingerprint, self.processes)
+
+
+def identities(state: Mapping[str, object]) -> Mapping[str, Identity]:
+    """Read state.json, version by version; what it does not say is missing here too."""
+    return {
+        name: _identity(name, version)
+        for version in _list(state.get("versions"))
+        if (name := _text(version, "name")) is not None
+    }
+
+
+def digest(directory: Path, files: Iterable[str]) -> str | None:
+    """Return the SHA-256 over the content of the model files; None: they cannot be read."""
+    digest = hashlib.sha256()
+    names = sorted(files)
+    try:
+        for name in names:
+            with (directory / name).open("rb") as file:
+                while block := file.read(_BLOCK_BYTES):
+                    digest.update(block)
+    except OSError:
+        return None
+    return digest.hexdigest() if names else None
+
+
+def _identity(name: str, version: Mapping[str, object]) -> Identity:
+    said = version.get("info")
+    model: Mapping[str, object] = said if isinstance(said, Mapping) else {}
+    instances = [i for i in _list(version.get("instances")) if i.get("state") == "RUNNING"]
+    files = _text(model, "model_files")
+    return Identity(
+        version=name,
+        description=_text(version, "description") or "",
+        source=_text(version, "source") or name,
+        model=_text(version, "model"),
+        model_files=tuple(files.split(", ")) if files else (),
+        engine=_text(model, "engine"),
+        dtype=_text(model, "dtype"),
+        device=_text(version, "device"),
+        fingerprint=_text(version, "fingerprint"),
+        degraded=_text(version, "degraded"),
+        memory_bytes=_sum(instances, "memory_bytes"),
+        gpu_memory_bytes=_sum(instances, "gpu_memory_bytes"),
+        processes=tuple(sorted(pid for i in instances if isinstance(pid := i.get("pid"), int))),
+    )
+
+
+def _list(value: object) -> list[Mapping[str, object]]:
+    items = value if isinstance(value, list) else []
+    return [item for item in items if isinstance(item, Mapping)]
+
+
+def _text(holder: Mapping[str, object], key: str) -> str | None:
+    value = holder.get(key)
+    return value if isinstance(value, str) else None
+
+
+def _sum(holders: Iterable[Mapping[str, object]], key: str) -> int:
+    return sum(value for one in holders if isinstance(value := one.get(key), int))
