@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from hashlib import blake2b
+
+_DIGITS = 9
+"""Of percents that are computed: the rest of a float is noise."""
 
 
 class Source(StrEnum):
@@ -29,8 +33,70 @@ class Traffic:
     """How requests that name no version are split. Part of the routes table."""
 
     arms: tuple[Arm, ...] = ()
-    """The default is not among them: it has what they leave. None: it has everything."""
+    """The default has what they leave; none: it has everything. An arm of no share keeps its
+    place."""
     source: Source = Source.CONFIG
+
+
+def arm_of(traffic: Traffic, default: str, key: str) -> str:
+    """Return the version that a request with this key belongs to: an arm, or the default.
+
+    The first arm has the keys that fall lowest, the second those that fall highest: whatever
+    their shares become, a key moves only between them and what lies in the middle. Three sets
+    that grow and shrink freely cannot be kept apart that way, so the third arm and those after it
+    draw lots, each its own, for what the arms before them left: of their keys a few move when a
+    share before theirs changes.
+    """
+    place, left = 100 * fraction(key, "split"), 100.0
+    for number, arm in enumerate(traffic.arms):
+        if number == 0:
+            is_in = place < arm.share
+        elif number == 1:
+            is_in = place >= 100 - arm.share
+        else:
+            is_in = fraction(key, f"split {arm.version}") * left < arm.share
+        if is_in:
+            return arm.version
+        left -= arm.share
+    return default
+
+
+def fraction(text: str, salt: str) -> float:
+    """Return where a text falls between 0 and 1, without 1: evenly, and everywhere the same.
+
+    Two salts are two throws. A text decoded with `surrogateescape` counts as the bytes it was.
+    """
+    thrown = f"{salt}\0{text}".encode("utf-8", "surrogateescape")
+    bits = int.from_bytes(blake2b(thrown, digest_size=8).digest(), "big")
+    return (bits >> 11) * 2.0**-53  # as many bits as a float holds
+
+
+def shares(traffic: Traffic, default: str) -> dict[str, float]:
+    """Return each version's percent, the arms in their order, then the default."""
+    found = {arm.version: arm.share for arm in traffic.arms if arm.version != default}
+    found[default] = max(0.0, round(100.0 - sum(found.values()), _DIGITS))
+    return found
+
+
+def guided(traffic: Traffic, rollout: Arm | None) -> Traffic:
+    """Return the traffic while a rollout has that share; None: none is under way.
+
+    The others keep their proportions in what it leaves them. It comes second, unless it had a
+    place: so no key of the first arm moves when it begins, and none but its own as it grows.
+    """
+    if rollout is None:
+        return traffic
+    names = [arm.version for arm in traffic.arms]
+    had = sum(arm.share for arm in traffic.arms if arm.version == rollout.version)
+    scale = min(1.0, (100.0 - rollout.share) / (100.0 - had)) if had < 100 else 0.0
+    arms = [
+        Arm(arm.version, round(arm.share * scale, _DIGITS))
+        for arm in traffic.arms
+        if arm.version != rollout.version
+    ]
+    place = names.index(rollout.version) if rollout.version in names[:1] else 1
+    arms.insert(place, rollout)
+    return Traffic(tuple(arms), Source.ROLLOUT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,9 @@ class Exchange:
     """In which errors are written; the body decides."""
     version: str | None = None
     """The version counted in metrics: a configured name or "unknown"; None: not counted."""
+    arm: str | None = None
+    """The version that the split of the traffic decided, the default included; None where it
+    decided nothing."""
     status: int = 0
     """Status of the answer; 0 while there is none, and for good if the client hung up."""
     duration_s: float = 0.0
@@ -52,6 +55,14 @@ class Exchange:
         """Return a header's text without blanks around it, None when missing or empty."""
         value = self.headers.get(name)
         return value.decode("latin-1").strip() or None if value is not None else None
+
+    def text(self, name: bytes) -> str | None:
+        """Return a header's text as UTF-8, for what may be in any language.
+
+        Bytes that are not are escaped, as `surrogateescape` does.
+        """
+        value = self.headers.get(name)
+        return None if value is None else value.strip().decode("utf-8", "surrogateescape") or None
 
 
 def attach(scope: Scope, exchange: Exchange) -> None:

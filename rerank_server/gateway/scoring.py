@@ -26,6 +26,8 @@ from rerank_server.gateway.trace import server_timing
 from rerank_server.gateway.upstream import Errand
 from rerank_server.gateway.walk import Journey, Walker
 
+KEY = b"x-rerank-key"
+"""What decides where the traffic is split; one key, one version."""
 _YES = ("1", "true")
 
 
@@ -79,8 +81,9 @@ class Scoring:
             path_version=path_version,
             header=exchange.header(b"x-rerank-version"),
             model=request.model,
+            key=exchange.text(KEY) or exchange.request_id,
         )
-        exchange.version = choice.version or UNKNOWN
+        exchange.version, exchange.arm = choice.version or UNKNOWN, choice.arm
         exchange.pairs = len(request.docs)
         limits = hold.enter(choice.version, request.queries or (request.query,), request.docs)
         most_s = timeout_s(exchange.header(HEADER), limits.request_timeout_s)
@@ -160,5 +163,5 @@ def _counted(choice: Choice, result: ScoreResult) -> Fallback | None:
     The clients of other servers name some model of theirs in every body. That the default
     answers them is no event: counted, it would drown the fallbacks that someone must look at.
     """
-    is_any_model = choice.by == "body" and choice.reason is FallbackReason.UNKNOWN_VERSION
+    is_any_model = choice.by != "header" and choice.reason is FallbackReason.UNKNOWN_VERSION
     return None if is_any_model and result.version == choice.version else result.fallback

@@ -17,8 +17,8 @@ from rerank_server.core.routing import (
     RoutesTable,
     Target,
     absence,
-    candidates,
 )
+from rerank_server.core.stops import stops, why
 from rerank_server.errors import DeadlineError, UnavailableError, WorkerLostError
 from rerank_server.gateway.connection import Answer
 from rerank_server.gateway.dialect import Fallback
@@ -54,9 +54,7 @@ class Journey:
 
     def candidates(self) -> Iterator[Candidate]:
         """Yield the live instances that may answer, best first."""
-        if self.choice.version not in self.table.versions:
-            return
-        for candidate in candidates(self.table, self.choice.version):
+        for candidate in stops(self.table, self.choice):
             if self.is_strict and (self.choice.reason or candidate.version != self.choice.version):
                 return
             yield candidate
@@ -70,10 +68,8 @@ class Journey:
 
     def fallback(self, version: str, refusal: FallbackReason | None) -> Fallback | None:
         """Return what is said when `version` answers, given why the one asked for refused."""
-        if version == self.choice.version and self.choice.reason is None:
-            return None
-        reason = absence(self.table, self.choice) or refusal or FallbackReason.LOST
-        return Fallback(self.choice.asked, reason)
+        found = why(self.table, self.choice, version, refusal)
+        return None if found is None else Fallback(*found)
 
     def dead_end(self, refusal: FallbackReason | None) -> UnavailableError:
         """Return the error for when nobody could answer."""

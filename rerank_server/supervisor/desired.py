@@ -112,7 +112,7 @@ def desire(
 
 def _traffic(config: Config) -> Traffic:
     shares = config.traffic.items()
-    return Traffic(tuple(Arm(n, s) for n, s in shares if n != config.default_version and s > 0))
+    return Traffic(tuple(Arm(n, s) for n, s in shares if n != config.default_version))
 
 
 def _collector(endpoint: str | None) -> str | None:

@@ -45,6 +45,7 @@ from rerank_server.supervisor.reloads import Reloads
 from rerank_server.supervisor.rotation import Rotation
 from rerank_server.supervisor.site import Site
 from rerank_server.supervisor.strangers import reap_strangers
+from rerank_server.supervisor.traffic import TrafficDesk
 from rerank_server.supervisor.workers import Workers
 
 log = logging.getLogger(__name__)
@@ -76,6 +77,7 @@ class Supervisor:
         self._bells = 0
         self._journal = Journal(site.state.events)
         self._rotation = Rotation(site.state)
+        self._traffic = TrafficDesk()
         self._figures = Figures()
         self._workers = Workers(site, self._post, self._figures.take)
         self._gateways = Gateways(site, self._post)
@@ -232,8 +234,13 @@ class Supervisor:
         self._figures.forget(self._fleet)
 
     def _picture(self) -> Picture:
+        desired = replace(
+            self._desired,
+            wanted=placed(self._desired.wanted, self._fleet),
+            traffic=self._traffic.effective(self._desired),
+        )
         return Picture(
-            desired=replace(self._desired, wanted=placed(self._desired.wanted, self._fleet)),
+            desired=desired,
             config_error=self._reloads.error,
             fleet=self._fleet,
             front=self._keeper.front,
