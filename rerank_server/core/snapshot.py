@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from rerank_server.core import fields
+
 SCHEMA = 1
 
 
@@ -148,27 +150,27 @@ def read(state: Mapping[str, object]) -> Snapshot:
     """
     if state.get("schema") != SCHEMA:
         raise ValueError(f"schema {state.get('schema')!r}, this release reads {SCHEMA}")
-    server = _object(state, "server")
-    gpu = _as_object(state.get("gpu", {}), "gpu")
+    server = fields.section(state, "server")
+    gpu = fields.as_section(state.get("gpu", {}), "gpu")
     versions = state.get("versions")
     if not isinstance(versions, list):
         raise ValueError("versions: not a list")
     return Snapshot(
-        time=_number(state, "time"),
-        pid=_integer(server, "pid"),
-        release=_text(server, "version"),
-        started_at=_number(server, "started_at"),
-        config=_text(server, "config"),
-        url=_text(server, "url"),
+        time=fields.number(state, "time"),
+        pid=fields.integer(server, "pid"),
+        release=fields.text(server, "version"),
+        started_at=fields.number(server, "started_at"),
+        config=fields.text(server, "config"),
+        url=fields.text(server, "url"),
         is_stopping=server.get("stopping") is True,
-        generation=_integer(state, "generation"),
-        config_error=_optional_text(state, "config_error"),
-        default=_text(state, "default"),
-        default_wanted=_text(state, "default_wanted"),
-        gateway=_gateway(_object(state, "gateway")),
-        versions=tuple(_version(_as_object(version, "versions")) for version in versions),
+        generation=fields.integer(state, "generation"),
+        config_error=fields.optional_text(state, "config_error"),
+        default=fields.text(state, "default"),
+        default_wanted=fields.text(state, "default_wanted"),
+        gateway=_gateway(fields.section(state, "gateway")),
+        versions=tuple(_version(fields.as_section(version, "versions")) for version in versions),
         gpus=_gpus(gpu),
-        gpu_trouble=_optional_text(gpu, "trouble"),
+        gpu_trouble=fields.optional_text(gpu, "trouble"),
     )
 
 
@@ -176,118 +178,68 @@ def _gpus(holder: Mapping[str, object]) -> tuple[GpuView, ...]:
     gpus = holder.get("gpus", [])
     if not isinstance(gpus, list):
         raise ValueError("gpus: not a list")
-    age_s = _optional_number(holder, "age_s") or 0.0
-    return tuple(_gpu(_as_object(gpu, "gpus"), age_s) for gpu in gpus)
+    age_s = fields.optional_number(holder, "age_s") or 0.0
+    return tuple(_gpu(fields.as_section(gpu, "gpus"), age_s) for gpu in gpus)
 
 
 def _gpu(gpu: Mapping[str, object], age_s: float) -> GpuView:
     return GpuView(
-        index=_integer(gpu, "index"),
-        name=_text(gpu, "name"),
-        total_bytes=_integer(gpu, "total_bytes"),
-        free_bytes=_integer(gpu, "free_bytes"),
-        is_lost=_flag(gpu, "lost"),
+        index=fields.integer(gpu, "index"),
+        name=fields.text(gpu, "name"),
+        total_bytes=fields.integer(gpu, "total_bytes"),
+        free_bytes=fields.integer(gpu, "free_bytes"),
+        is_lost=fields.flag(gpu, "lost"),
         age_s=age_s,
     )
 
 
 def _gateway(gateway: Mapping[str, object]) -> GatewayView:
     return GatewayView(
-        pid=_optional_integer(gateway, "pid"),
-        state=_text(gateway, "state"),
-        restarts=_integer(gateway, "restarts"),
-        reason=_optional_text(gateway, "reason"),
+        pid=fields.optional_integer(gateway, "pid"),
+        state=fields.text(gateway, "state"),
+        restarts=fields.integer(gateway, "restarts"),
+        reason=fields.optional_text(gateway, "reason"),
     )
 
 
 def _version(version: Mapping[str, object]) -> VersionView:
-    totals = _object(version, "totals")
+    totals = fields.section(version, "totals")
     instances = version.get("instances")
     if not isinstance(instances, list):
         raise ValueError("instances: not a list")
     return VersionView(
-        name=_text(version, "name"),
-        enabled=_flag(version, "enabled"),
-        state=_text(version, "state"),
-        reason=_optional_text(version, "reason"),
-        is_default=_flag(version, "default"),
-        endpoint=_text(version, "endpoint"),
-        description=_text(version, "description"),
-        source=_text(version, "source"),
-        model=_optional_text(version, "model"),
-        device=_optional_text(version, "device"),
-        degraded=_optional_text(version, "degraded"),
-        restarts=_integer(version, "restarts"),
-        attempt=_integer(version, "attempt"),
-        retry_in_s=_optional_number(version, "retry_in_s"),
-        requests=_integer(totals, "requests"),
-        errors=_integer(totals, "errors"),
-        p95_s=_optional_number(_object(version, "duration"), "p95"),
-        instances=tuple(_instance(_as_object(item, "instances")) for item in instances),
+        name=fields.text(version, "name"),
+        enabled=fields.flag(version, "enabled"),
+        state=fields.text(version, "state"),
+        reason=fields.optional_text(version, "reason"),
+        is_default=fields.flag(version, "default"),
+        endpoint=fields.text(version, "endpoint"),
+        description=fields.text(version, "description"),
+        source=fields.text(version, "source"),
+        model=fields.optional_text(version, "model"),
+        device=fields.optional_text(version, "device"),
+        degraded=fields.optional_text(version, "degraded"),
+        restarts=fields.integer(version, "restarts"),
+        attempt=fields.integer(version, "attempt"),
+        retry_in_s=fields.optional_number(version, "retry_in_s"),
+        requests=fields.integer(totals, "requests"),
+        errors=fields.integer(totals, "errors"),
+        p95_s=fields.optional_number(fields.section(version, "duration"), "p95"),
+        instances=tuple(_instance(fields.as_section(item, "instances")) for item in instances),
     )
 
 
 def _instance(instance: Mapping[str, object]) -> InstanceView:
     return InstanceView(
-        id=_text(instance, "id"),
-        pid=_optional_integer(instance, "pid"),
-        state=_text(instance, "state"),
-        device=_optional_text(instance, "device"),
-        age_s=_number(instance, "age_s"),
-        uptime_s=_number(instance, "uptime_s"),
-        in_flight=_integer(instance, "in_flight"),
-        memory_bytes=_integer(instance, "memory_bytes"),
-        gpu_memory_bytes=_integer(instance, "gpu_memory_bytes"),
-        replacing=_flag(instance, "replacing"),
-        replica=_integer(instance, "replica") if "replica" in instance else 0,
+        id=fields.text(instance, "id"),
+        pid=fields.optional_integer(instance, "pid"),
+        state=fields.text(instance, "state"),
+        device=fields.optional_text(instance, "device"),
+        age_s=fields.number(instance, "age_s"),
+        uptime_s=fields.number(instance, "uptime_s"),
+        in_flight=fields.integer(instance, "in_flight"),
+        memory_bytes=fields.integer(instance, "memory_bytes"),
+        gpu_memory_bytes=fields.integer(instance, "gpu_memory_bytes"),
+        replacing=fields.flag(instance, "replacing"),
+        replica=fields.integer(instance, "replica") if "replica" in instance else 0,
     )
-
-
-def _object(holder: Mapping[str, object], key: str) -> Mapping[str, object]:
-    return _as_object(holder.get(key), key)
-
-
-def _as_object(value: object, key: str) -> Mapping[str, object]:
-    if not isinstance(value, Mapping):
-        raise ValueError(f"{key}: not an object")
-    return value
-
-
-def _text(holder: Mapping[str, object], key: str) -> str:
-    value = holder.get(key)
-    if not isinstance(value, str):
-        raise ValueError(f"{key}: not a string")
-    return value
-
-
-def _optional_text(holder: Mapping[str, object], key: str) -> str | None:
-    return None if holder.get(key) is None else _text(holder, key)
-
-
-def _number(holder: Mapping[str, object], key: str) -> float:
-    value = holder.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{key}: not a number")
-    return float(value)
-
-
-def _optional_number(holder: Mapping[str, object], key: str) -> float | None:
-    return None if holder.get(key) is None else _number(holder, key)
-
-
-def _integer(holder: Mapping[str, object], key: str) -> int:
-    value = holder.get(key)
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"{key}: not an integer")
-    return value
-
-
-def _optional_integer(holder: Mapping[str, object], key: str) -> int | None:
-    return None if holder.get(key) is None else _integer(holder, key)
-
-
-def _flag(holder: Mapping[str, object], key: str) -> bool:
-    value = holder.get(key)
-    if not isinstance(value, bool):
-        raise ValueError(f"{key}: not true or false")
-    return value
