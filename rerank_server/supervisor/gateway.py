@@ -146,6 +146,6 @@ class Gateways:
         os.close(gateway.ready_fd)
         self._site.janitor.release(gateway.child.pid)
         detail = describe(
-            code, is_ours=gateway.child.was_killed, oom_kills=0, tail=gateway.child.tail()
+            code, is_ours=gateway.child.was_killed, oom_kills=0, tail=gateway.child.tail(code)
         )
         self._happened(FrontExited(generation, detail))

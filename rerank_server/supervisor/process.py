@@ -11,10 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rerank_server.core.last_words import last_words
+
 _TAIL_BYTES = 16_384
-_TAIL_LINES = 8
-_FATAL = "Fatal Python error"
-"""Begins the stacks that faulthandler writes as a process crashes: the innermost calls first."""
 _DUMP_S = 0.5
 """Time between asking for a stack dump and the KILL."""
 
@@ -100,9 +99,9 @@ class Child:
         if self._pending_kill is None:
             self._pending_kill = self._loop.call_later(_DUMP_S, self._kill_group)
 
-    def tail(self) -> str:
-        """Return the last lines this child wrote, joined by " | "; empty when it wrote nothing."""
-        return last_lines(self._log, self._log_start)
+    def tail(self, code: int) -> str:
+        """Return what its output tells of an end with this code, in one line; mostly nothing."""
+        return last_words(output(self._log, self._log_start), had_time=code != -signal.SIGKILL)
 
     def _kill_group(self) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -119,8 +118,8 @@ class Child:
         self._exited(self._popen.wait())
 
 
-def last_lines(log: Path, start: int) -> str:
-    """Return the last lines of a log from the byte `start` on, joined by " | ".
+def output(log: Path, start: int) -> str:
+    """Return the end of a log from the byte `start` on.
 
     A log that is shorter than `start` was rotated meanwhile: all of it is new.
     """
@@ -128,13 +127,9 @@ def last_lines(log: Path, start: int) -> str:
         with log.open("rb") as file:
             end = file.seek(0, os.SEEK_END)
             file.seek(max(start if start <= end else 0, end - _TAIL_BYTES))
-            text = file.read().decode(errors="replace")
+            return file.read().decode(errors="replace")
     except OSError:
         return ""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    fatal = [n for n, line in enumerate(lines) if line.startswith(_FATAL)]
-    first = fatal[-1] if fatal else max(0, len(lines) - _TAIL_LINES)
-    return " | ".join(lines[first : first + _TAIL_LINES])
 
 
 def describe(code: int, *, is_ours: bool, oom_kills: int, tail: str) -> str:

@@ -131,7 +131,7 @@ class Workers:
             code,
             is_ours=worker.child.was_killed,
             oom_kills=max(0, oom_kill_count() - worker.oom_kills),
-            tail=worker.child.tail(),
+            tail=worker.child.tail(code),
         )
         self._happened(Exited(instance, code, detail))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rerank_server.supervisor.process import last_lines
+from rerank_server.supervisor.process import output
 from rerank_server.supervisor.rotation import KEPT, Rotation, part_of, rotate
 from rerank_server.supervisor.rundir import StateDir, prepare_state_dir
 
@@ -132,9 +132,9 @@ def test_a_log_that_cannot_be_rotated_is_said_once_a_minute(
 
 def test_the_last_lines_of_a_log_cut_after_the_child_began_are_all_its_own(log: Path) -> None:
     log.write_text("of an earlier child\nnew one\nnew two\n")
-    assert last_lines(log, 20) == "new one | new two"
+    assert output(log, 20) == "new one\nnew two\n"
 
     log.write_text("cut\n")
 
-    assert last_lines(log, 20) == "cut"
-    assert last_lines(log.with_name("none"), 0) == ""
+    assert output(log, 20).strip() == "cut"
+    assert output(log.with_name("none"), 0) == ""

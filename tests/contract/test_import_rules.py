@@ -45,6 +45,7 @@ PURE = {
     "itertools",
     "json",
     "math",
+    "re",
     "types",
     "typing",
 }
