@@ -21,6 +21,8 @@ class ScoreRequest:
     top_n: int | None = None
     """How many results to return, best first; None: all."""
     return_docs: bool = False
+    originals: Sequence[object] | None = None
+    """The documents as they were sent, if some were objects and are to be sent back."""
     raw_scores: bool = False
     queries: Sequence[str] | None = None
     """For requests of pairs, one query per document; None: `query` for them all."""

@@ -155,6 +155,16 @@ def names(body: Mapping[str, object], key: str) -> list[str]:
     return value
 
 
+def section(body: Mapping[str, object], key: str) -> Mapping[str, object]:
+    """Return an optional object, empty by default."""
+    value = body.get(key)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise BadRequestError(f"{key} must be an object, not {kind(value)}", field=key)
+    return value
+
+
 def kind(value: object) -> str:
     """Return what JSON calls a value's type."""
     match value:

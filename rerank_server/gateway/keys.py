@@ -60,9 +60,10 @@ def _needed(access: Access, method: str, path: str, query: bytes) -> tuple[Scope
 
 def _sent(headers: Mapping[bytes, bytes]) -> bytes | None:
     """Return the key a request brings, however its client sends one."""
-    own = headers.get(b"x-api-key", b"").strip()
-    if own:
-        return own
+    for name in (b"x-api-key", b"api-key"):  # the latter is Pinecone's and Azure's
+        own = headers.get(name, b"").strip()
+        if own:
+            return own
     said = headers.get(b"authorization", b"").strip()
     kind, _, rest = said.partition(b" ")
     if kind.lower() == b"bearer":

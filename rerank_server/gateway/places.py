@@ -10,11 +10,22 @@ from rerank_server.gateway.table import Place, View
 from rerank_server.names import nearest
 
 _MODELS = "/v1/models"
+_NIM, _NIM_END = "/v1/retrieval/", "/reranking"  # between them some model's name
+_OTHER_ENDS = (
+    ("/api/v1/services/rerank/text-rerank/text-rerank", "/v1/rerank"),
+    ("/compatible-api/v1/reranks", "/v1/rerank"),
+    ("/reranks", "/rerank"),
+)
+"""Ends of the paths of DashScope's clients, and what stands for them here."""
 _SLASHES = re.compile("/{2,}")
+_ROOTS = ("/v1/", "/v2/")
+_TWICE = re.compile("^/v[12](?=/v[12]/)")
 
 
 def find(view: View, path: str) -> Place:
-    """Return what a path stands for; a `/` too many changes nothing.
+    """Return what a path stands for; a `/` too many changes nothing, nor does a `/v1` too many.
+
+    The latter is where a client adds `/v1/rerank` to a base URL that ends with `/v1`.
 
     Raises:
         NotFoundError: no such path; tells the nearest version where the path looks like one.
@@ -23,7 +34,7 @@ def find(view: View, path: str) -> Place:
     if place is not None:
         return place
     path = _SLASHES.sub("/", path).rstrip("/")
-    place = view.paths.get(path) or _model(view, path)
+    place = view.paths.get(path) or _model(view, path) or _elsewhere(view, path)
     if place is not None:
         return place
     raise _not_found(view, path)
@@ -32,7 +43,9 @@ def find(view: View, path: str) -> Place:
 def is_foreign(path: str) -> bool:
     """Tell whether a path, known or not, is one that other servers' clients ask for scores."""
     path = _SLASHES.sub("/", path).rstrip("/")
-    return any(path.endswith(end) for end, page in PAGES.items() if page is Page.SCORE_OBJECT)
+    ends = (end for end, page in PAGES.items() if page is Page.SCORE_OBJECT)
+    others = (_NIM_END, *(end for end, _ in _OTHER_ENDS))
+    return f"{path}/".startswith(_ROOTS) or path.endswith((*ends, *others))
 
 
 def model_of(path: str) -> str | None:
@@ -45,6 +58,18 @@ def _model(view: View, path: str) -> Place | None:
     """Return the place of a path below `/v1/models`. A model's name may have slashes."""
     above, models, name = path.partition(f"{_MODELS}/")
     return view.paths.get(above + _MODELS) if models and name else None
+
+
+def _elsewhere(view: View, path: str) -> Place | None:
+    """Return the place of a path that some service has and this server calls otherwise."""
+    path = _TWICE.sub("", path)
+    above, nim, name = path.partition(_NIM)
+    if nim and name.endswith(_NIM_END):
+        path = f"{above}/v1{_NIM_END}"
+    for end, ours in _OTHER_ENDS:
+        if path.endswith(end):
+            path = path.removesuffix(end) + ours
+    return view.paths.get(path)
 
 
 def _not_found(view: View, path: str) -> NotFoundError:

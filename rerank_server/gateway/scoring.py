@@ -74,7 +74,7 @@ class Scoring:
     ) -> tuple[bytes, Headers]:
         """Return the answer's body and its headers."""
         parsed = parse_object(body)
-        exchange.dialect = pick(parsed, exchange.dialect)
+        exchange.dialect = pick(parsed, exchange.dialect, exchange.headers)
         request = exchange.dialect.parse(parsed, max_docs=hold.limits.max_docs)
         choice = choose(
             view.table,

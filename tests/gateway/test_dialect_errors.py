@@ -7,7 +7,7 @@ import pytest
 from rerank_server.core.routing import FallbackReason
 from rerank_server.gateway.upstream import Errand, Lost, Outcome, Refused
 from tests.gateway.fakes import by_length, failure, route, table
-from tests.gateway.harness import Gateway
+from tests.gateway.harness import JSON, Gateway
 
 Body = dict[str, object]
 SUPERSET: Body = {"query": "q", "documents": ["a"]}
@@ -16,6 +16,7 @@ VOYAGE: Body = {"query": "q", "documents": ["a"], "top_k": 1}
 MIXEDBREAD: Body = {"query": "q", "input": ["a"]}
 NIM: Body = {"query": {"text": "q"}, "passages": [{"text": "a"}]}
 PAIRS: Body = {"queries": "q", "documents": ["a"]}
+DASHSCOPE: Body = {"input": {"query": "q", "documents": ["a"]}}
 OBJECTS = (SUPERSET, VOYAGE, MIXEDBREAD, NIM, PAIRS)
 
 
@@ -112,6 +113,38 @@ def test_a_bad_body_with_texts_gets_the_status_of_that_server(
 
 
 @pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"input": {}}, "query is missing"),
+        ({"input": {"query": "q"}}, "documents is missing"),
+        ({"input": {"query": ["q"], "documents": ["a"]}}, "not a list"),
+        ({"input": {"query": "q", "documents": ["a"] * 101}}, "101"),
+        (DASHSCOPE | {"parameters": [1]}, "parameters must be an object, not a list"),
+        (DASHSCOPE | {"parameters": {"top_n": "2"}}, "not a string"),
+    ],
+)
+def test_a_bad_body_with_an_object_under_input_gets_dashscopes_error(
+    gateway: Gateway, body: Body, said: str
+) -> None:
+    answer = gateway.post("/v1/rerank", body)
+
+    assert answer.status_code == 400
+    shape = answer.json()
+    assert shape["code"] in ("invalid_request", "too_large")
+    assert said in shape["message"]
+    assert shape["request_id"] == answer.headers["x-request-id"]
+
+
+def test_a_bad_body_with_pinecones_header_gets_the_object(gateway: Gateway) -> None:
+    headers = JSON | {"X-Pinecone-API-Version": "2025-10"}
+
+    answer = gateway.post("/rerank", SUPERSET | {"parameters": 3}, headers=headers)
+
+    assert answer.status_code == 400
+    assert "parameters must be an object" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
     ("outcome", "statuses", "error_type"),
     [
         (failure(429, "queue_full", retry_after="7"), (429, 429), "overloaded"),
@@ -135,7 +168,7 @@ def test_a_workers_error_is_told_in_every_format(
     assert answer.json()["error_type"] == error_type
 
 
-@pytest.mark.parametrize("body", [*OBJECTS, TEI])
+@pytest.mark.parametrize("body", [*OBJECTS, TEI, DASHSCOPE])
 def test_no_version_is_503_and_a_lost_worker_502_in_every_format(
     gateway: Gateway, body: Body
 ) -> None:
@@ -161,6 +194,10 @@ def test_no_version_is_503_and_a_lost_worker_502_in_every_format(
         ("/v1/score", True),
         ("/reranking", True),
         ("/rerank/v1/v1/reranking", True),
+        ("/v1/v1/rerank", True),
+        ("/reranks", True),
+        ("/v1/retrieval/x/reranking", True),
+        ("/api/v1/services/rerank/text-rerank/text-rerank", True),
     ],
 )
 @pytest.mark.parametrize(
@@ -182,6 +219,9 @@ def test_before_the_body_shows_its_format_the_path_decides(
         ("GET", "/v1/rerank", 405),
         ("POST", "/rerank/v9/v1/rerank", 404),
         ("POST", "/nothing/score", 404),
+        ("POST", "/v1", 404),
+        ("POST", "/v2/embed", 404),
+        ("GET", "/v1/v1/rerank", 405),
     ],
 )
 def test_a_wrong_path_or_method_is_told_in_the_form_of_the_path(

@@ -27,10 +27,12 @@ from rerank_server.errors import (
 from rerank_server.gateway.body import parse_object
 from rerank_server.gateway.dialect import Dialect, ScoreResult, Scores
 from rerank_server.gateway.dialects.choice import pick
+from rerank_server.gateway.dialects.dashscope import DASHSCOPE
 from rerank_server.gateway.dialects.mixedbread import MIXEDBREAD
 from rerank_server.gateway.dialects.nim import NIM
 from rerank_server.gateway.dialects.pairs import PAIRS
-from rerank_server.gateway.dialects.superset import SUPERSET
+from rerank_server.gateway.dialects.pinecone import PINECONE
+from rerank_server.gateway.dialects.superset import BARE_SUPERSET, SUPERSET
 from rerank_server.gateway.dialects.tei import TEI
 from rerank_server.gateway.dialects.voyage import VOYAGE
 from rerank_server.gateway.native import NATIVE
@@ -39,13 +41,16 @@ EXAMPLES = int(os.environ.get("RERANK_SERVER_FUZZ", "300"))
 """Inputs of each test; more of them where time does not matter."""
 
 MAX_DOCS = 5
-DIALECTS: tuple[Dialect, ...] = (NATIVE, SUPERSET, TEI, PAIRS, VOYAGE, MIXEDBREAD, NIM)
+DIALECTS: tuple[Dialect, ...] = (
+    *(NATIVE, SUPERSET, BARE_SUPERSET, TEI, PAIRS, VOYAGE, MIXEDBREAD, NIM, PINECONE, DASHSCOPE),
+)
 STATUSES = {400, 413, 422}
 KEYS = (
     *("query", "docs", "texts", "documents", "passages", "input", "queries", "text_1", "text_2"),
     *("data_1", "data_2", "items", "model", "top_n", "top_k", "raw_scores", "use_activation"),
     *("normalize", "activation", "return_docs", "return_documents", "return_text", "truncate"),
     *("return_input", "truncation", "truncation_direction", "truncation_side", "rank_fields"),
+    "parameters",
 )
 KINDS = (
     *(RerankServerError, BadRequestError, UnauthorizedError, ForbiddenError, NotFoundError),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import getitem
+
 import orjson
 import pytest
 
 from tests.gateway.fakes import Behaviour, route, scores, table
-from tests.gateway.harness import Gateway
+from tests.gateway.harness import JSON, Gateway
 
 DOCS = ["aa", "bbb", "c"]
 Body = dict[str, object]
@@ -21,8 +24,20 @@ NIM: Body = {
     "passages": [{"text": doc} for doc in DOCS],
     "truncate": "END",
 }
+PINECONE = {"X-Pinecone-API-Version": "2025-10"}
 PAIRS: Body = {"model": "m", "queries": "q", "documents": DOCS}
 USAGE = {"prompt_tokens": 9, "total_tokens": 9}
+DASHSCOPE: Body = {
+    "model": "gte-rerank-v2",
+    "parameters": {"return_documents": True, "top_n": 2},
+    "input": {"query": "q", "documents": DOCS},
+}
+
+RANKED = [
+    {"index": 1, "relevance_score": 0.3},
+    {"index": 0, "relevance_score": 0.2},
+    {"index": 2, "relevance_score": 0.1},
+]
 
 PATHS = (
     *("/rerank", "/v1/rerank", "/v2/rerank", "/reranking", "/v1/reranking", "/score"),
@@ -48,14 +63,11 @@ def test_documents_get_the_answer_that_all_their_clients_read(gateway: Gateway, 
     assert said.pop("created") > 1_700_000_000
     assert said.pop("id")
     assert said == {
-        "object": "list",
+        "object": "rerank",
         "model": "v1",
-        "results": [
-            {"index": 1, "relevance_score": 0.3},
-            {"index": 0, "relevance_score": 0.2},
-            {"index": 2, "relevance_score": 0.1},
-        ],
-        "usage": USAGE,
+        "results": RANKED,
+        "data": RANKED,
+        "usage": USAGE | {"completion_tokens": 0},
         "meta": {
             "api_version": {"version": "2"},
             "billed_units": {"search_units": 1},
@@ -92,6 +104,34 @@ def test_input_gets_mixedbreads_answer(gateway: Gateway, path: str) -> None:
         "object": "list",
         "top_k": 1,
         "return_input": True,
+    }
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_an_object_under_input_gets_dashscopes_answer(gateway: Gateway, path: str) -> None:
+    said = taken(path, gateway, DASHSCOPE)
+
+    assert isinstance(said, dict)
+    assert said.pop("request_id")
+    assert said == {
+        "output": {
+            "results": [
+                {"index": 1, "relevance_score": 0.3, "document": {"text": "bbb"}},
+                {"index": 0, "relevance_score": 0.2, "document": {"text": "aa"}},
+            ]
+        },
+        "usage": {"total_tokens": 9},
+    }
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_pinecones_header_gets_pinecones_answer(gateway: Gateway, path: str) -> None:
+    said = gateway.post(path, SUPERSET | {"top_n": 1}, headers=JSON | PINECONE).json()
+
+    assert said == {
+        "model": "v1",
+        "data": [{"index": 1, "score": 0.3, "document": {"text": "bbb"}}],
+        "usage": {"rerank_units": 1},
     }
 
 
@@ -160,6 +200,7 @@ RAW: Body = {"raw_scores": True}
         (VOYAGE | RAW, "data.relevance_score"),
         (MIXEDBREAD | RAW, "data.score"),
         (NIM | RAW, "rankings.logit"),
+        (DASHSCOPE | {"parameters": RAW}, "output.results.relevance_score"),
         (PAIRS | {"use_activation": False}, "data.score"),
     ],
 )
@@ -169,7 +210,7 @@ def test_raw_scores_come_on_request_only_by_each_formats_own_flag(
     said = gateway.post("/rerank", body).json()
 
     *above, key = place.split(".")
-    entries = said[above[0]] if above else said
+    entries = reduce(getitem, above, said)
     assert max(entry[key] for entry in entries) == 3.0
 
 
@@ -193,6 +234,7 @@ def test_a_flag_for_scores_in_0_to_1_changes_nothing(gateway: Gateway, more: Bod
         (TEI | {"return_text": True}, (None, "text"), "bbb"),
         (MIXEDBREAD | {"return_input": True}, ("data", "input"), "bbb"),
         (MIXEDBREAD | {"return_input": False}, ("data", "input"), None),
+        (SUPERSET | {"return_documents": True}, ("data", "document"), "bbb"),
     ],
 )
 def test_documents_come_back_on_request_in_each_formats_own_form(
@@ -264,7 +306,7 @@ def test_what_clients_send_beside_the_documents_is_taken(gateway: Gateway, body:
     assert gateway.post("/rerank", body).status_code == 200
 
 
-@pytest.mark.parametrize("body", [SUPERSET, VOYAGE, MIXEDBREAD, NIM, PAIRS, TEI])
+@pytest.mark.parametrize("body", [SUPERSET, VOYAGE, MIXEDBREAD, NIM, PAIRS, TEI, DASHSCOPE])
 def test_a_version_named_by_model_is_taken_in_every_format(gateway: Gateway, body: Body) -> None:
     gateway.show(table(route("v1", "v1.1"), route("v2", "v2.1")))
 
@@ -285,11 +327,16 @@ def test_documents_cut_by_the_model_are_told_or_refused_as_asked(gateway: Gatewa
         gateway.post("/rerank", SUPERSET | {"truncation_side": "left"}),
         gateway.post("/rerank", VOYAGE | {"truncation": False}),
         gateway.post("/rerank", NIM | {"truncate": "NONE"}),
+        gateway.post(
+            "/rerank",
+            SUPERSET | {"parameters": {"truncate": "NONE"}},
+            headers=JSON | PINECONE,
+        ),
     ]
 
     assert "cut" in told["meta"]["warnings"][0]
     assert cut.status_code == 200
-    assert [refusal.status_code for refusal in refusals] == [422, 422, 400, 400, 400]
+    assert [refusal.status_code for refusal in refusals] == [422, 422, 400, 400, 400, 400]
 
 
 def _by_query(behaviour: dict[str, float]) -> Behaviour:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import orjson
 
@@ -18,6 +18,7 @@ _RAW_FLAGS = (
 )
 """Each server's own word for raw scores: Infinity and TEI, vLLM now and before, GPUStack."""
 
+_DOCS_PER_SEARCH_UNIT = 100  # as Cohere bills: a query with up to so many documents
 _RETURN_FLAGS = ("return_documents", "return_text", "return_input")
 
 
@@ -38,6 +39,25 @@ def wants_docs(body: Mapping[str, object]) -> bool | None:
 def shown(request: ScoreRequest, scores: Scores) -> list[float]:
     """Return the scores as asked for, in input order."""
     return list(scores.raw if request.raw_scores else scores.unit)
+
+
+def originals(body: Mapping[str, object], key: str) -> Sequence[object] | None:
+    """Return the documents as they were sent, if some of them are objects."""
+    sent = body.get(key)
+    has_objects = isinstance(sent, list) and dict in map(type, sent)
+    return sent if has_objects else None  # type: ignore[return-value]  # a list, as was seen
+
+
+def document(request: ScoreRequest, index: int) -> Mapping[str, object]:
+    """Return a document to be sent back as an object: all it had when it was sent, and `text`."""
+    text = {"text": request.docs[index]}
+    sent = None if request.originals is None else request.originals[index]
+    return text | sent if isinstance(sent, dict) else text
+
+
+def search_units(request: ScoreRequest) -> int:
+    """Return what Cohere and Pinecone would bill."""
+    return -(-len(request.docs) // _DOCS_PER_SEARCH_UNIT)
 
 
 def usage(result: ScoreResult) -> dict[str, int]:

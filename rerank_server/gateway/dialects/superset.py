@@ -1,7 +1,8 @@
 """The format of bodies with `documents`: Cohere, Jina, vLLM, Xinference, llama.cpp, Infinity.
 
 They ask nearly the same question, and none can be told from the others for certain. So one answer
-has what each of their clients reads.
+has what each of their clients reads: Infinity's wants `object` to be "rerank", Vercel's for
+Together wants `completion_tokens`.
 """
 
 from __future__ import annotations
@@ -13,9 +14,20 @@ import orjson
 from rerank_server.errors import BadRequestError
 from rerank_server.gateway import fields
 from rerank_server.gateway.dialect import ScoreRequest, ScoreResult
-from rerank_server.gateway.dialects.shared import ObjectErrors, shown, usage, wants_docs, wants_raw
+from rerank_server.gateway.dialects.shared import (
+    ObjectErrors,
+    document,
+    originals,
+    search_units,
+    shown,
+    usage,
+    wants_docs,
+    wants_raw,
+)
+from rerank_server.gateway.dialects.voyage import ranked
 
-_DOCS_PER_SEARCH_UNIT = 100  # as Cohere bills: a query with up to so many documents
+BARE = frozenset(("model", "query", "documents", "return_documents"))
+"""Keys that Voyage's clients send, too; a body with no other may be from one of those."""
 _VLLM_ONLY = ("use_activation", "activation", "truncate_prompt_tokens", "truncation_side")
 """Keys that only vLLM's clients send; vLLM always sends the documents back."""
 
@@ -40,6 +52,7 @@ class Superset(ObjectErrors):
             model=fields.name(body, "model"),
             top_n=_top(body),
             return_docs=return_docs,
+            originals=originals(body, "documents") if return_docs else None,
             raw_scores=wants_raw(body),
             # Models here keep a text's beginning; one that must keep its end may not be cut.
             may_truncate=fields.word(body, "truncation_side", ("right", "left")) == "right",
@@ -47,6 +60,9 @@ class Superset(ObjectErrors):
 
     def render(self, request: ScoreRequest, result: ScoreResult) -> bytes:
         """Return the answer, best document first."""
+        return orjson.dumps(self._answer(request, result))
+
+    def _answer(self, request: ScoreRequest, result: ScoreResult) -> dict[str, object]:
         scores = result.scores
         values = shown(request, scores)
         order = scores.order()[: request.top_n]
@@ -55,27 +71,36 @@ class Superset(ObjectErrors):
         ]
         if request.return_docs:
             for entry, i in zip(results, order, strict=True):
-                entry["document"] = {"text": request.docs[i]}
-        used = usage(result)
+                entry["document"] = document(request, i)
+        used = usage(result) | {"completion_tokens": 0}
         meta: dict[str, object] = {
             "api_version": {"version": "2"},
-            "billed_units": {"search_units": -(-len(request.docs) // _DOCS_PER_SEARCH_UNIT)},
+            "billed_units": {"search_units": search_units(request)},
             "tokens": {"input_tokens": used["total_tokens"], "output_tokens": 0},
         }
         if scores.truncated:
             cut = f"{len(scores.truncated)} documents were longer than the model takes and were cut"
             meta["warnings"] = [cut]
-        return orjson.dumps(
-            {
-                "id": result.request_id,
-                "object": "list",
-                "created": result.created_s,
-                "model": result.version,
-                "results": results,
-                "usage": used,
-                "meta": meta,
-            }
-        )
+        return {
+            "id": result.request_id,
+            "object": "rerank",
+            "created": result.created_s,
+            "model": result.version,
+            "results": results,
+            "usage": used,
+            "meta": meta,
+        }
+
+
+class Bare(Superset):
+    """The dialect of bodies with nothing that tells Voyage's clients from all the others.
+
+    The answer has the ranking twice, under `results` and, as Voyage has it, under `data`.
+    """
+
+    def _answer(self, request: ScoreRequest, result: ScoreResult) -> dict[str, object]:
+        answer = super()._answer(request, result)
+        return answer | {"data": ranked(request, result)}
 
 
 def _top(body: Mapping[str, object]) -> int | None:
@@ -86,3 +111,4 @@ def _top(body: Mapping[str, object]) -> int | None:
 
 
 SUPERSET = Superset()
+BARE_SUPERSET = Bare()

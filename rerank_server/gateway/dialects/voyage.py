@@ -36,22 +36,25 @@ class Voyage(ObjectErrors):
 
     def render(self, request: ScoreRequest, result: ScoreResult) -> bytes:
         """Return the answer, best document first; documents are plain strings."""
-        values = shown(request, result.scores)
-        order = result.scores.order()[: request.top_n]
-        entries: list[dict[str, object]] = [
-            {"index": i, "relevance_score": values[i]} for i in order
-        ]
-        if request.return_docs:
-            for entry, i in zip(entries, order, strict=True):
-                entry["document"] = request.docs[i]
         return orjson.dumps(
             {
                 "object": "list",
-                "data": entries,
+                "data": ranked(request, result),
                 "model": result.version,
                 "usage": {"total_tokens": usage(result)["total_tokens"]},
             }
         )
+
+
+def ranked(request: ScoreRequest, result: ScoreResult) -> list[dict[str, object]]:
+    """Return the ranking as Voyage has it under `data`."""
+    values = shown(request, result.scores)
+    order = result.scores.order()[: request.top_n]
+    entries: list[dict[str, object]] = [{"index": i, "relevance_score": values[i]} for i in order]
+    if request.return_docs:
+        for entry, i in zip(entries, order, strict=True):
+            entry["document"] = request.docs[i]
+    return entries
 
 
 VOYAGE = Voyage()

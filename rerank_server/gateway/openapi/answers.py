@@ -72,7 +72,7 @@ _DOCUMENTS = structure(
     "What the clients of Cohere, Jina, vLLM, Xinference, llama.cpp and Infinity read.",
     {
         "id": STRING,
-        "object": _LIST,
+        "object": {"const": "rerank"},
         "created": COUNT,
         "model": STRING,
         "results": _ranked({**_RELEVANCE, "document": ref("Document")}, "document"),
@@ -82,7 +82,7 @@ _DOCUMENTS = structure(
     ["id", "object", "created", "model", "results", "usage", "meta"],
     {
         "id": "6b1580ea00b6-2",
-        "object": "list",
+        "object": "rerank",
         "created": 1795369813,
         "model": "v2-m3",
         "results": [{"index": 0, "relevance_score": 0.99826}],
