@@ -146,6 +146,7 @@ def _report(error: Exception, exchange: Exchange) -> None:
         extra={
             "error": type(error).__name__,
             "request_id": exchange.request_id,
+            "trace_id": exchange.trace.trace_id if exchange.trace is not None else None,
             "stack": "".join(traceback.format_tb(error.__traceback__)),
         },
     )

@@ -208,6 +208,7 @@ class Walker:
                 "version": candidate.version,
                 "instance": candidate.target.instance,
                 "request_id": errand.request_id,
+                "trace_id": errand.trace.trace_id if errand.trace is not None else None,
                 "deaths": deaths,
             },
         )

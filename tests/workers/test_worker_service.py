@@ -8,6 +8,7 @@ import pytest
 
 from rerank_workers.exchange import Answer, Request
 from rerank_workers.jobs import BatchDone, Job, JobFailed, Scored
+from rerank_workers.logs import FieldFormatter
 from rerank_workers.probe import PROBE_DOCS
 from rerank_workers.service import Service
 from rerank_workers.tally import ERRORS_IN_A_ROW
@@ -361,6 +362,40 @@ def test_a_model_error_is_answered_and_counted() -> None:
     assert caller.body == {"code": "model_error", "message": "ValueError: no"}
     fields = room.service.tally.fields()
     assert (fields["requests"], fields["errors"], fields["duration_count"]) == (1, 1, 0)
+
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+@pytest.mark.parametrize(
+    ("headers", "said"),
+    [
+        ({}, {}),
+        ({b"x-request-id": b"mine"}, {"request_id": "mine"}),
+        (
+            {b"x-request-id": b"mine", b"traceparent": f"00-{TRACE}-b7ad6b7169203331-01".encode()},
+            {"request_id": "mine", "trace_id": TRACE},
+        ),
+        ({b"traceparent": b"no trace"}, {}),
+    ],
+)
+def test_the_log_says_whose_request_failed_but_not_what_it_held(
+    caplog: pytest.LogCaptureFixture, headers: dict[bytes, bytes], said: dict[str, str]
+) -> None:
+    room = Room()
+    body = b'{"query": "secret question", "docs": ["secret"]}'
+    room.service.receive(Caller(), Request("POST", "/score", headers, body))
+    (job,) = room.threads.submitted
+
+    with caplog.at_level("INFO"):
+        room.service.hear(JobFailed(job, "ValueError: secret", "ValueError at rerank.py:3"))
+
+    (record,) = caplog.records
+    line = FieldFormatter().format(record)
+    assert {name: vars(record).get(name) for name in said} == said
+    assert ("trace_id" in line, "request_id" in line) == ("trace_id" in said, "request_id" in said)
+    assert "ValueError at rerank.py:3" in line
+    assert "secret" not in line
 
 
 def test_many_model_errors_in_a_row_make_the_worker_unhealthy_until_one_is_scored() -> None:

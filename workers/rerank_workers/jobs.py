@@ -21,6 +21,8 @@ class Job:
     deadline: float | None = None
     alone: bool = False
     request_id: str = ""
+    trace_id: str = ""
+    """Of the W3C trace the request belongs to; empty if it brought none."""
     max_queued_pairs: int | None = None
     """Most pairs that may wait, this one's included; None: the worker's own bound."""
     is_copy: bool = False

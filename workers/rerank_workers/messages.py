@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 
@@ -20,6 +21,8 @@ from rerank_workers.wire import (
 )
 
 HEADER_REQUEST_ID = b"x-request-id"
+_TRACEPARENT = b"traceparent"
+_TRACE = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-")
 _DEADLINE_MS = HEADER_DEADLINE_MS.encode("ascii")
 _MAX_QUEUED_PAIRS = HEADER_MAX_QUEUED_PAIRS.encode("ascii")
 _ALONE = HEADER_ALONE.encode("ascii")
@@ -51,6 +54,7 @@ def read_job(request: Request, number: int, now: float) -> Job:
         _read_deadline(headers.get(_DEADLINE_MS), now),
         headers.get(_ALONE) == b"1",
         headers.get(HEADER_REQUEST_ID, b"").decode("latin-1"),
+        trace_id=_trace_id(headers.get(_TRACEPARENT, b"")),
         max_queued_pairs=_read_bound(headers.get(_MAX_QUEUED_PAIRS)),
         is_copy=headers.get(_MIRROR) == b"1",
     )
@@ -122,6 +126,11 @@ def _refuse_surrogates(query: str, docs: list[str]) -> None:
             text.encode("utf-8")
         except UnicodeEncodeError as error:
             raise BadRequest(f"{name} holds half of a surrogate pair") from error
+
+
+def _trace_id(parent: bytes) -> str:
+    found = _TRACE.match(parent)
+    return "" if found is None else found[1].decode("ascii")
 
 
 def _read_bound(value: bytes | None) -> int | None:

@@ -183,8 +183,8 @@ class Service:
                 self._finish(job, lambda: scored_answer(event, self._alarm.time()))
             case JobFailed(job, message, site):
                 self.tally.count_failed(event)
-                fields = {"request": job.request_id, "pairs": len(job.docs), "site": site}
-                log.warning("model error", extra=fields)
+                fields = {"pairs": len(job.docs), "site": site}
+                log.warning("model error", extra={**_names(job), **fields})
                 self._finish(job, lambda: error_answer(500, CODE_MODEL_ERROR, message))
 
     def drain(self) -> None:
@@ -233,6 +233,12 @@ class Service:
     def _report_if_drained(self) -> None:
         if self._admission.is_drained:
             self._on_drained()
+
+
+def _names(job: Job) -> dict[str, str]:
+    """Return what a log line says of whose request it was: never its texts."""
+    names = {"request_id": job.request_id, "trace_id": job.trace_id}
+    return {key: value for key, value in names.items() if value}
 
 
 def _draining() -> Answer:
