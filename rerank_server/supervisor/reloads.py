@@ -19,7 +19,7 @@ from rerank_server.names import nearest
 from rerank_server.supervisor.desired import Desired, Overrides, desire
 from rerank_server.supervisor.history import ConfigHistory
 from rerank_server.supervisor.listeners import Listeners
-from rerank_server.supervisor.requests import Outcome, Request, answer, pending
+from rerank_server.supervisor.requests import SILENT, Outcome, Request, answer, pending
 from rerank_server.supervisor.rundir import RunDir
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class Reloads:
         """List the requests, then read the config: an outcome covers content at least as new."""
         generation = current.wanted.generation
         requests = [
-            r for r in pending(self._run, generation) if r.verb != "plan" and self._is_new(r)
+            r for r in pending(self._run, generation) if r.verb not in SILENT and self._is_new(r)
         ]
         actor = ", ".join(r.actor for r in requests) or "SIGHUP"
         valid = [r for r in requests if self._check(r, current, fleet)]

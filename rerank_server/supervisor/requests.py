@@ -14,9 +14,12 @@ from rerank_server.errors import NoAnswerError, NotRunningError, RunDirError
 from rerank_server.supervisor.lock import Running
 from rerank_server.supervisor.rundir import RunDir, read_json, write_json
 
-Verb = Literal["reload", "plan", "reset", "move", "restart"]
+Verb = Literal["reload", "plan", "reset", "move", "restart", "traffic"]
 Verdict = Literal["applied", "planned", "refused", "superseded", "failed", "timed_out"]
 
+SILENT: frozenset[Verb] = frozenset({"plan", "traffic"})
+"""Asked without the bell, since its sound makes the server take the config on; the server finds
+the request by itself within a second."""
 _POLL_S = 0.05
 _KEPT_OUTCOMES = 64  # a client that stopped waiting never takes its outcome away
 
@@ -31,6 +34,8 @@ class Request:
     """Who asks, for the event log."""
     version: str | None = None
     device: str | None = None
+    said: Mapping[str, object] = field(default_factory=dict)
+    """What else the verb needs, such as the shares of the traffic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,24 +66,23 @@ def send(
     *,
     version: str | None = None,
     device: str | None = None,
+    said: Mapping[str, object] | None = None,
 ) -> Request:
-    """Leave a request for the server and ring the bell.
-
-    For a `plan` the bell stays silent, since its sound makes the server take the config on; the
-    server finds the request by itself within a second.
+    """Leave a request for the server and ring the bell, unless the verb is a silent one.
 
     Raises:
         NotRunningError: the server ended in between; the request is taken back.
     """
     pid = os.getpid()
-    request = Request(f"{time.time_ns()}-{pid}", verb, f"cli pid {pid}", version, device)
+    name, actor = f"{time.time_ns()}-{pid}", f"cli pid {pid}"
+    request = Request(name, verb, actor, version, device, said or {})
     path = _file(run.requests, request.id)
     run.requests.mkdir(mode=0o700, exist_ok=True)
     # Root may ask a server of another user, who has to read this. Who else may come here at all
     # is said by the mode of the run dir.
     write_json(path, _request_json(request), mode=0o644)
     try:
-        delivered = not running.wait(0) if verb == "plan" else running.signal(signal.SIGHUP)
+        delivered = not running.wait(0) if verb in SILENT else running.signal(signal.SIGHUP)
     except RunDirError:
         path.unlink(missing_ok=True)
         raise
@@ -166,6 +170,7 @@ def _request_json(request: Request) -> Mapping[str, object]:
         "verb": request.verb,
         "version": request.version,
         "device": request.device,
+        "said": dict(request.said),
         "actor": request.actor,
     }
 
@@ -191,12 +196,16 @@ def _request(path: Path, value: Mapping[str, object]) -> Request:
     for name, word in (("version", version), ("device", device)):
         if not (word is None or isinstance(word, str)):
             raise RunDirError(f"{path}: {name}: {word!r} is not a string")
+    said = value.get("said", {})
+    if not isinstance(said, dict):
+        raise RunDirError(f"{path}: said: {said!r} is not an object")
     return Request(
         id=path.stem,
         verb=cast(Verb, verb),
         actor=str(value.get("actor", "unknown")),
         version=cast("str | None", version),
         device=cast("str | None", device),
+        said=said,
     )
 
 

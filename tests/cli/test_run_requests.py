@@ -66,6 +66,14 @@ def test_a_request_of_root_can_be_read_by_the_user_the_server_runs_as(
     assert (run.requests / f"{request.id}.json").stat().st_mode & 0o777 == 0o644
 
 
+def test_what_else_a_verb_says_arrives(spawn: Spawn, run: RunDir) -> None:
+    running = serve(spawn, run, "ignore")
+
+    sent = requests.send(run, running, "traffic", said={"shares": {"v2": 5.0}})
+
+    assert requests.pending(run, 1) == (sent,)
+
+
 def test_a_server_that_does_not_answer_in_time_is_said_so(spawn: Spawn, run: RunDir) -> None:
     running = serve(spawn, run, "ignore")
     request = requests.send(run, running, "reload")
@@ -105,9 +113,10 @@ def test_a_request_to_a_server_that_is_gone_is_taken_back(run: RunDir) -> None:
     ("content", "error"),
     [
         ("{", "not JSON"),
-        ('{"verb": "explode"}', "verb: 'explode' is none of reload, plan, reset, move, restart"),
+        ('{"verb": "explode"}', "verb: 'explode' is none of reload, plan, reset, move, restart,"),
         ('{"verb": "reset", "version": 3}', "version: 3 is not a string"),
         ('{"verb": "move", "version": "v1", "device": []}', "device: [] is not a string"),
+        ('{"verb": "traffic", "said": 5}', "said: 5 is not an object"),
     ],
 )
 def test_a_file_that_is_no_request_is_answered_refused(
