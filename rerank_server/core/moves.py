@@ -128,7 +128,7 @@ def _relieve(scene: Scene, gpu: Gpu) -> Scene:
         return scene
     # Last in config order first, the default last of all.
     version, replica, seat = min(
-        reversed(due), key=lambda found: found[0].name == scene.wanted.default
+        reversed(due), key=lambda found: scene.wanted.is_default(found[0].name)
     )
     text = (
         f"{gpu.label} has {gpu.free_bytes // MB} MB free, "
@@ -148,7 +148,7 @@ def _bring_back(scene: Scene) -> Scene:
     """Move replicas back to cards that have had room for them for long enough: default first."""
     seats = [(v, n, s) for v, n, s in scene.seats() if s.degraded is not None and s.origin is None]
     for version, replica, seat in sorted(
-        seats, key=lambda found: found[0].name != scene.wanted.default
+        seats, key=lambda found: not scene.wanted.is_default(found[0].name)
     ):
         gpu = _ample_card(scene, version)
         since = None

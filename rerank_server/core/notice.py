@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from rerank_server.core.front import Front, FrontSpec, FrontState
 from rerank_server.core.plan import verdict
+from rerank_server.core.served import serves
 from rerank_server.core.status import duration, one_line
 from rerank_server.core.types import Fleet, Instance, State
 from rerank_server.core.wanted import Wanted, WantedVersion
@@ -176,10 +177,10 @@ def summarize(
     default = fleet.default or wanted.default
     return Summary(
         enabled=len(enabled),
-        running=sum(_runs(fleet, version.name) for version in enabled),
+        running=sum(serves(fleet, version.name) for version in enabled),
         default=default,
         default_wanted=wanted.default,
-        default_runs=_runs(fleet, default),
+        default_runs=serves(fleet, default),
         gateway_serves=front.published > 0,
         is_settled=_is_front_settled(front_wanted, front) and verdict(wanted, fleet) is not None,
         loading=tuple(
@@ -220,10 +221,6 @@ def _trouble(version: WantedVersion, fleet: Fleet) -> str | None:
 
 def _is_alive(instance: Instance) -> bool:
     return instance.state in (State.STARTING, State.RUNNING)
-
-
-def _runs(fleet: Fleet, name: str) -> bool:
-    return any(i.state is State.RUNNING for i in fleet.slot(name).instances)
 
 
 def _usec(seconds: float) -> int:

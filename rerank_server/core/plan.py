@@ -20,7 +20,7 @@ class Plan:
     started: tuple[str, ...]
     """A process is started: newly enabled, or replaced because its spec changed. Config order."""
     stopped: tuple[str, ...]
-    """No longer enabled, in the order they were first started."""
+    """No longer enabled, or a cascade from now on, in the order they were first started."""
     kept: tuple[str, ...]
     """Its process goes on untouched. Config order."""
 
@@ -39,7 +39,7 @@ def plan(new: Wanted, fleet: Fleet) -> Plan:
     enabled = [name for name, version in new.versions.items() if version.enabled]
     started: list[str] = []
     kept: list[str] = []
-    for name in enabled:
+    for name in [name for name in enabled if not new.versions[name].cascade]:
         specs, slot = new.specs(name), fleet.slot(name)
         is_missing = any(serving_or_coming(slot, spec) is None for spec in specs)
         if is_missing or new.versions[name].waits is not None:
@@ -49,7 +49,8 @@ def plan(new: Wanted, fleet: Fleet) -> Plan:
     stopped = [
         name
         for name, slot in fleet.slots.items()
-        if name not in enabled and _is_in(slot, State.RUNNING, State.STARTING)
+        if (name not in enabled or new.versions[name].cascade)
+        and _is_in(slot, State.RUNNING, State.STARTING)
     ]
     return Plan(tuple(started), tuple(stopped), tuple(kept))
 

@@ -6,10 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from rerank_server.core.absence import absence_of, degraded, degraded_of
 from rerank_server.core.devices import Devices
 from rerank_server.core.limits import Limits
 from rerank_server.core.routing import (
-    FallbackReason,
     RoutesTable,
     Target,
     VersionRoute,
@@ -17,7 +17,7 @@ from rerank_server.core.routing import (
 )
 from rerank_server.core.stats import VersionStats
 from rerank_server.core.types import Fleet, Instance, Slot, State
-from rerank_server.core.wanted import Degraded, Wanted, WantedVersion, WorkerSpec
+from rerank_server.core.wanted import Wanted, WantedVersion, WorkerSpec
 
 _NO_MOVES: Mapping[str, int] = MappingProxyType({})
 _NO_DIGESTS: Mapping[tuple[str, str], str] = MappingProxyType({})
@@ -46,22 +46,26 @@ def routes(
             limits=version.limits,
             enabled=version.enabled,
             targets=_targets(wanted, fleet.slot(name), socket_dir),
-            absent=absent(version, fleet.slot(name)),
+            absent=absence_of(wanted, fleet, version),
             fallback=fallback_chain(name, own, default, wanted.last_resort),
-            degraded=why.reason if (why := degraded(version, fleet.slot(name))) else None,
+            degraded=why.reason if (why := degraded_of(wanted, fleet, version)) else None,
+            cascade=fleet.cascades.get(name, ()),
         )
         for name, version in wanted.versions.items()
     }
-    if default not in versions:  # taken out of the config, but nothing replaces it yet
-        versions[default] = VersionRoute(
-            name=default,
-            endpoint=f"/rerank/{default}",
-            description="",
-            enabled=True,
-            targets=_targets(wanted, fleet.slot(default), socket_dir),
-            absent=None,
-            fallback=fallback_chain(default, own, wanted.default, wanted.last_resort),
-        )
+    lent = [stage.version for stages in fleet.cascades.values() for stage in stages]
+    for name in dict.fromkeys((default, *lent)):
+        if name not in versions:  # taken out of the config, but nothing replaces it yet
+            versions[name] = VersionRoute(
+                name=name,
+                endpoint=f"/rerank/{name}",
+                description="",
+                enabled=name == default,
+                targets=_targets(wanted, fleet.slot(name), socket_dir),
+                absent=None,
+                fallback=fallback_chain(name, own, wanted.default, wanted.last_resort),
+                cascade=fleet.cascades.get(name, ()),
+            )
     return RoutesTable(
         generation=wanted.generation,
         gateway_generation=gateway_generation,
@@ -70,37 +74,6 @@ def routes(
         versions=MappingProxyType(versions),
         limits=limits,
     )
-
-
-def absent(version: WantedVersion, slot: Slot) -> FallbackReason | None:
-    """Return why the version has no process that answers, or None when it has one."""
-    states = {i.state for i in slot.instances}
-    if State.RUNNING in states:
-        return None
-    if any(i.doom is not None and i.ready_at is not None for i in slot.instances):
-        return FallbackReason.HUNG  # nothing else ends a worker that was ready
-    if State.STARTING in states:
-        return FallbackReason.STARTING
-    if State.DRAINING in states:
-        return FallbackReason.DRAINING
-    if not version.enabled:
-        return FallbackReason.DISABLED
-    if version.problem is not None:
-        return version.lack or FallbackReason.FAILED
-    failure = slot.failure_of(*version.specs)
-    if failure is None:
-        return FallbackReason.STARTING
-    if failure.cause is not None:
-        return failure.cause
-    return FallbackReason.FAILED if failure.retry_at is None else FallbackReason.BACKOFF
-
-
-def degraded(version: WantedVersion, slot: Slot) -> Degraded | None:
-    """Return why the version answers from the CPU against its wish; None while it does not."""
-    running = [i.spec for i in slot.instances if i.state is State.RUNNING]
-    placed = {spec.replica for spec in running if spec.gpu and spec in version.specs}
-    on_cpu = any(not spec.gpu and spec.replica not in placed for spec in running)
-    return version.degraded if on_cpu else None
 
 
 def _targets(wanted: Wanted, slot: Slot, socket_dir: str) -> tuple[Target, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import assert_never
 
 from rerank_server.core.lifecycle import next_id
+from rerank_server.core.served import is_lent, is_running, serves
 from rerank_server.core.types import Action, Drain, Fleet, Instance, Kill, Slot, Start, State, Stop
 from rerank_server.core.wanted import Policy, Wanted, WantedVersion, WorkerSpec
 
@@ -43,19 +44,6 @@ def next_deadline(wanted: Wanted, fleet: Fleet, policy: Policy) -> float | None:
     # A retry that will still wait for its turn then is woken by what ends the wait.
     times += [at for at in retries if _starts(wanted, fleet, at, policy)]
     return min(times, default=None)
-
-
-def point_default(wanted: Wanted, fleet: Fleet) -> str | None:
-    """Return the version the default route points at.
-
-    It moves to the wanted default only when that one runs; until then it stays where it is as
-    long as a process of that version runs.
-    """
-    if _is_running(fleet.slot(wanted.default)):
-        return wanted.default
-    if fleet.default is not None and _is_running(fleet.slot(fleet.default)):
-        return fleet.default
-    return wanted.default or fleet.default
 
 
 def is_settled(wanted: Wanted, fleet: Fleet, name: str) -> bool:
@@ -141,6 +129,8 @@ def _why_drain(wanted: Wanted, fleet: Fleet, old: Instance, policy: Policy) -> s
     """Return why an old instance may go now; None while it has to stay."""
     slot = fleet.slot(old.spec.version)
     version = wanted.versions.get(slot.version)
+    if version is not None and version.enabled and version.cascade:  # it was none before
+        return "replaced" if serves(fleet, slot.version, by_stages=True) else None
     if version is not None and version.enabled:
         successor = next((s for s in version.specs if s.replica == old.spec.replica), None)
         if successor is None:
@@ -151,8 +141,10 @@ def _why_drain(wanted: Wanted, fleet: Fleet, old: Instance, policy: Policy) -> s
         may_go = runs(slot, successor) or _goes_first(wanted, fleet, policy) == successor
         return "replaced" if may_go else None
     is_default = wanted.default != "" and slot.version == fleet.default
-    if is_default and not _is_running(fleet.slot(wanted.default)):
+    if is_default and not serves(fleet, wanted.default):
         return None  # the default route still needs it
+    if is_lent(wanted, fleet, slot.version):
+        return None  # so does a cascade whose new stages do not run
     all_settled = all(is_settled(wanted, fleet, name) for name in wanted.versions)
     return "no longer wanted" if all_settled else None
 
@@ -165,7 +157,7 @@ def _goes_first(wanted: Wanted, fleet: Fleet, policy: Policy) -> WorkerSpec | No
     if _is_replacing(wanted, fleet):
         return None
     waiting = [name for name in _in_order(wanted, fleet) if not is_settled(wanted, fleet, name)]
-    if not all(_is_running(fleet.slot(name)) for name in waiting):
+    if not all(is_running(fleet.slot(name)) for name in waiting):
         return None
     first = next(iter(waiting), None)
     if first is None or wanted.versions[first].replace != "stop_first":
@@ -207,7 +199,7 @@ def _in_order(wanted: Wanted, fleet: Fleet) -> list[str]:
 
     def rank(name: str) -> tuple[bool, bool]:
         failure = fleet.slot(name).failure_of(*wanted.specs(name))
-        return name != wanted.default, failure is not None
+        return not wanted.is_default(name), failure is not None
 
     return sorted(wanted.versions, key=rank)
 
@@ -239,11 +231,7 @@ def _is_replacing(wanted: Wanted, fleet: Fleet) -> bool:
         is_leaving = any(i.state is not State.RUNNING for i in old)
         new = {i.spec.replica for i in slot.instances if i.spec in specs}
         has_both = any(i.spec.replica in new for i in old)
-        is_coming_back = slot.serial > len(slot.instances) and not _is_running(slot)
+        is_coming_back = slot.serial > len(slot.instances) and not is_running(slot)
         if is_leaving or has_both or (is_coming_back and slot.failure_of(*specs) is None):
             return True
     return False
-
-
-def _is_running(slot: Slot) -> bool:
-    return any(i.state is State.RUNNING for i in slot.instances)

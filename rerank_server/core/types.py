@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from rerank_server.core.devices import Devices, GpusSeen, WasMoved
 from rerank_server.core.routing import FallbackReason
+from rerank_server.core.traffic import Stage
 from rerank_server.core.wanted import WorkerSpec
 
 
@@ -100,6 +101,8 @@ class Fleet:
     slots: Mapping[str, Slot] = field(default_factory=lambda: MappingProxyType({}))
     default: str | None = None
     devices: Devices = field(default_factory=Devices)
+    cascades: Mapping[str, tuple[Stage, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    """The stages that answer for each cascade: those it should have, or had until those run."""
 
     def slot(self, version: str) -> Slot:
         """Return the version's slot, an empty one when there is none yet."""

@@ -9,6 +9,7 @@ from typing import Literal
 
 from rerank_server.core.limits import VersionLimits
 from rerank_server.core.routing import FallbackReason
+from rerank_server.core.traffic import Stage
 
 MB = 1 << 20
 """As nvidia-smi counts them."""
@@ -107,6 +108,8 @@ class WantedVersion:
     waits: str | None = None
     """Why some replica has no device yet; None when none waits for one."""
     degraded: Degraded | None = None
+    cascade: tuple[Stage, ...] = ()
+    """The versions that answer for it, stage after stage; it has no spec and no process then."""
 
     @property
     def specs(self) -> tuple[WorkerSpec, ...]:
@@ -131,6 +134,12 @@ class Wanted:
         """Return what the processes of `name` should run as; empty when none should."""
         version = self.versions.get(name)
         return () if version is None else version.specs
+
+    def is_default(self, name: str) -> bool:
+        """Tell whether `name` is the default version, or a stage of it."""
+        default = self.versions.get(self.default)
+        stages = () if default is None else default.cascade
+        return name == self.default or any(stage.version == name for stage in stages)
 
 
 NOTHING = Wanted(generation=0, default="", last_resort=None)

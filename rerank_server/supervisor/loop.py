@@ -19,7 +19,8 @@ from rerank_server.core.front import (
 )
 from rerank_server.core.lifecycle import apply, forget, issue
 from rerank_server.core.placed import place, placed
-from rerank_server.core.reconcile import next_deadline, point_default, reconcile
+from rerank_server.core.reconcile import next_deadline, reconcile
+from rerank_server.core.served import point
 from rerank_server.core.shutdown import Shutdown
 from rerank_server.core.types import (
     Action,
@@ -204,8 +205,7 @@ class Supervisor:
             self._fleet = place(self._desired.wanted, self._fleet, now, policy.gpu)
         wanted = self._wanted()
         if self._shutdown is None:
-            fleet = forget(wanted, self._fleet)
-            self._fleet = replace(fleet, default=point_default(wanted, fleet))
+            self._fleet = point(wanted, forget(wanted, self._fleet))
         actions = reconcile(wanted, self._fleet, now, policy)
         for action in actions:
             self._fleet = issue(self._fleet, action, now)

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from rerank_server.core.lifecycle import issue
 from rerank_server.core.reconcile import reconcile
+from rerank_server.core.traffic import Stage
 from rerank_server.core.types import Action, Failure, Fleet, Instance, Slot, State
 from rerank_server.core.wanted import Policy, Replace, Wanted, WantedVersion, WorkerSpec
 
@@ -27,8 +28,12 @@ def version(
     problem: str | None = None,
     mode: Replace = "auto",
     fallback: str | None = None,
+    cascade: tuple[Stage, ...] = (),
 ) -> WantedVersion:
-    """Return one configured version; it has a spec when it is enabled without a problem."""
+    """Return one configured version; it has a spec when it is enabled without a problem.
+
+    A cascade has none.
+    """
     return WantedVersion(
         name=name,
         enabled=enabled,
@@ -36,11 +41,12 @@ def version(
         description=f"about {name}",
         source=name,
         fallback=fallback,
-        spec=spec(name, files) if enabled and problem is None else None,
+        spec=spec(name, files) if enabled and problem is None and not cascade else None,
         problem=problem,
         replace=mode,
         start_timeout_s=30.0,
         max_batch_s=20.0,
+        cascade=cascade,
     )
 
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from rerank_server.core import wire
 from rerank_server.core.lifecycle import apply, issue
 from rerank_server.core.plan import verdict
-from rerank_server.core.reconcile import next_deadline, point_default, reconcile
+from rerank_server.core.reconcile import next_deadline, reconcile
+from rerank_server.core.served import point_default
 from rerank_server.core.types import (
     Action,
     Beaten,

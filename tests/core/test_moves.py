@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from rerank_server.core import wire
+from rerank_server.core.absence import absent, degraded
 from rerank_server.core.devices import GpusSeen, Sight, WasMoved
 from rerank_server.core.lifecycle import apply, forget, issue
 from rerank_server.core.moves import recover_delay
 from rerank_server.core.placed import place, placed
-from rerank_server.core.publish import absent, degraded, version_state
+from rerank_server.core.publish import version_state
 from rerank_server.core.reconcile import reconcile
 from rerank_server.core.routing import FallbackReason
 from rerank_server.core.stats import VersionStats

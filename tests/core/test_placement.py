@@ -7,10 +7,10 @@ from typing import TypedDict
 
 import pytest
 
+from rerank_server.core.absence import absent
 from rerank_server.core.devices import NO_GPUS, Devices, Gpu, GpusSeen, Seat, Sight
 from rerank_server.core.lifecycle import apply, forget, issue
 from rerank_server.core.plan import plan, verdict
-from rerank_server.core.publish import absent
 from rerank_server.core.reconcile import reconcile
 from rerank_server.core.routing import FallbackReason
 from rerank_server.core.types import (

@@ -12,8 +12,9 @@ from rerank_server.core import wire
 from rerank_server.core.devices import Gpu, GpusSeen, Sight
 from rerank_server.core.lifecycle import apply, forget, issue
 from rerank_server.core.placed import place, placed
-from rerank_server.core.reconcile import point_default, reconcile
+from rerank_server.core.reconcile import reconcile
 from rerank_server.core.routing import FallbackReason
+from rerank_server.core.served import point_default
 from rerank_server.core.types import (
     Beaten,
     BecameReady,

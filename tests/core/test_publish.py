@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from rerank_server.core.absence import absent
 from rerank_server.core.limits import Limits
-from rerank_server.core.publish import Usage, absent, routes, socket_path, version_state
+from rerank_server.core.publish import Usage, routes, socket_path, version_state
 from rerank_server.core.routing import FallbackReason, RoutesTable, Target
 from rerank_server.core.snapshot import read
 from rerank_server.core.stats import Counters, VersionStats, quantile

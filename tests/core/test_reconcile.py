@@ -8,11 +8,11 @@ from rerank_server.core.lifecycle import apply, forget, issue
 from rerank_server.core.reconcile import (
     is_settled,
     next_deadline,
-    point_default,
     reconcile,
     runs,
     serving_or_coming,
 )
+from rerank_server.core.served import point_default
 from rerank_server.core.types import (
     Action,
     BecameReady,

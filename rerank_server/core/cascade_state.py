@@ -1,0 +1,51 @@
+"""A cascade's entry of state.json: it is as well as its stages are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from rerank_server.core.absence import degraded_of
+from rerank_server.core.publish import version_state
+from rerank_server.core.served import serves
+from rerank_server.core.stats import VersionStats
+from rerank_server.core.types import Fleet
+from rerank_server.core.wanted import Wanted, WantedVersion
+
+
+def staged(
+    wanted: Wanted, fleet: Fleet, entry: Mapping[str, object], now: float
+) -> Mapping[str, object]:
+    """Return a version's entry; a cascade's with its stages, and the state that follows from them.
+
+    It is RUNNING while it is answered for, else as the first stage is that does not run.
+    """
+    name = str(entry["name"])
+    version = wanted.versions[name]
+    stages = fleet.cascades.get(name, version.cascade)
+    if not stages:
+        return entry
+    shown: dict[str, object] = {**entry, "cascade": [asdict(stage) for stage in stages]}
+    if why := degraded_of(wanted, fleet, version):
+        shown |= {"degraded": why.text, "degraded_reason": why.reason}
+    if serves(fleet, name):
+        return {**shown, "state": "RUNNING", "reason": None}
+    return {**shown, **_of_first_absent(wanted, fleet, version, now)}
+
+
+def _of_first_absent(
+    wanted: Wanted, fleet: Fleet, version: WantedVersion, now: float
+) -> Mapping[str, object]:
+    stages = version.cascade if version.enabled else ()
+    owns = [wanted.versions[stage.version] for stage in stages]
+    absent = next((own for own in owns if not serves(fleet, own.name)), None)
+    if absent is None:
+        return {}
+    found = version_state(
+        absent, fleet.slot(absent.name), VersionStats(), {}, now, is_default=False
+    )
+    said = f"stage {absent.name}: {found['state']}"
+    return {
+        **{key: found[key] for key in ("state", "attempt", "retry_in_s")},
+        "reason": said if found["reason"] is None else f"{said}: {found['reason']}",
+    }
