@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rerank_server.core.evidence import Compared, Tally, bucket_of, counts_from
+from rerank_server.core.routing import FallbackReason, RoutesTable
+from rerank_server.core.traffic import Arm, Mirror, Traffic
+from rerank_server.gateway.dialect import Fallback
+from rerank_server.gateway.evidence import Evidence
+from rerank_server.gateway.exchange import Exchange
+from rerank_server.gateway.table import view_of
+from tests.gateway.fakes import FixedRoutes, route, table
+
+ARM = table(route("v1", "v1.1"), route("v2", "v2.1"))
+SPLIT = replace(ARM, traffic=Traffic((Arm("v2", 5.0),)))
+MS = 0.001
+ANSWERED = Tally(1, 0, {bucket_of(20 * MS): 1})
+FAILED = Tally(1, 1)
+
+
+def exchange(
+    arm: str | None = "v2",
+    status: int = 200,
+    version: str = "v2",
+    fallback: FallbackReason | None = None,
+    routes: RoutesTable = SPLIT,
+) -> Exchange:
+    found = Exchange("id", 0.0, {}, view_of(routes))
+    found.arm, found.version, found.status, found.duration_s = arm, version, status, 20 * MS
+    if fallback is not None:
+        found.fallback = Fallback("v2", fallback)
+    return found
+
+
+@pytest.fixture
+def evidence(tmp_path: Path) -> Evidence:
+    routes = FixedRoutes()
+    routes.show(SPLIT)
+    return Evidence(tmp_path, routes, clock=lambda: 12.5)
+
+
+def away(reason: FallbackReason) -> RoutesTable:
+    return table(route("v1", "v1.1"), route("v2", absent=reason))
+
+
+@pytest.mark.parametrize(
+    ("done", "counted"),
+    [
+        (exchange(), ANSWERED),
+        (exchange(status=500), FAILED),
+        (exchange(status=502), FAILED),
+        (exchange(status=429), FAILED),
+        (exchange(version="v1", fallback=FallbackReason.LOST), FAILED),
+        (exchange(version="v1", fallback=FallbackReason.BACKOFF), FAILED),
+        (exchange(status=0), None),  # its client hung up
+        (exchange(status=400), None),
+        (exchange(status=413), None),
+        (exchange(arm=None), None),  # its client named a version
+        (exchange(version="v1", fallback=FallbackReason.STARTING), None),
+        (exchange(version="v1", fallback=FallbackReason.DRAINING), None),
+        (exchange(status=503, routes=away(FallbackReason.STARTING)), None),
+        (exchange(status=503, routes=away(FallbackReason.FAILED)), FAILED),
+        (exchange(status=503, routes=table(route("v1", "v1.1"))), FAILED),
+    ],
+)
+def test_an_arm_answers_for_what_it_made_of_its_requests(
+    evidence: Evidence, done: Exchange, counted: Tally | None
+) -> None:
+    evidence.count(done)
+
+    assert evidence.counts().arms == ({} if counted is None else {"v2": counted})
+
+
+def test_the_default_is_an_arm_like_others(evidence: Evidence) -> None:
+    for _ in range(3):
+        evidence.count(exchange(arm="v1", version="v1"))
+    evidence.count(exchange())
+
+    found = evidence.counts().figures("v2")
+
+    assert (found.arm.requests, found.others.requests) == (1, 3)
+
+
+def test_an_exchange_without_a_table_is_counted_too(evidence: Evidence) -> None:
+    done = exchange()
+    done.view = None
+
+    evidence.count(done)
+
+    assert evidence.counts().arms == {"v2": ANSWERED}
+
+
+def test_copies_are_counted_by_pair_of_versions(evidence: Evidence) -> None:
+    evidence.compared("v1", "v2", 0.5)
+    evidence.compared("v1", "v2", 1.0)
+    evidence.failed("v1", "v2")
+
+    assert evidence.counts().mirrored == {("v1", "v2"): Compared(2, 1.5, 1)}
+
+
+def told(directory: Path) -> object:
+    file = directory / f"evidence-{os.getpid()}.json"
+    return counts_from(json.loads(file.read_text())) if file.exists() else None
+
+
+@pytest.mark.parametrize("routes", [SPLIT, replace(ARM, mirror=Mirror("v2", 0.1))])
+def test_it_tells_while_the_traffic_is_split_or_mirrored(
+    tmp_path: Path, routes: RoutesTable
+) -> None:
+    shown = FixedRoutes()
+    evidence = Evidence(tmp_path, shown, clock=lambda: 12.5)
+    for silent in (None, ARM):
+        if silent is not None:
+            shown.show(silent)
+        evidence.tell()
+        assert told(tmp_path) is None
+
+    shown.show(routes)
+    evidence.count(exchange())
+    evidence.tell()
+
+    assert told(tmp_path) == (evidence.counts(), 12.5)
+    assert [path.name for path in tmp_path.iterdir()] == [f"evidence-{os.getpid()}.json"]
+
+
+def test_a_directory_that_is_gone_costs_no_request(
+    evidence: Evidence, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tmp_path.rmdir()
+
+    evidence.tell()
+
+    assert caplog.messages == ["evidence cannot be written"]
+
+
+def test_it_tells_at_once_and_at_its_end(evidence: Evidence, tmp_path: Path) -> None:
+    async def live() -> None:
+        task = asyncio.create_task(evidence.run())
+        await asyncio.sleep(0)
+        assert told(tmp_path) == (evidence.counts(), 12.5)
+        evidence.count(exchange())
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    asyncio.run(live())
+
+    assert told(tmp_path) == (evidence.counts(), 12.5)
