@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rerank_server.core import fields
+from rerank_server.core.traffic import Traffic, traffic_from
 
 SCHEMA = 1
 
@@ -128,6 +129,7 @@ class Snapshot:
     gpus: tuple[GpuView, ...] = ()
     gpu_trouble: str | None = None
     """What the driver said instead of figures."""
+    traffic: Traffic = field(default_factory=Traffic)
 
     @property
     def default_serves(self) -> bool:
@@ -171,7 +173,17 @@ def read(state: Mapping[str, object]) -> Snapshot:
         versions=tuple(_version(fields.as_section(version, "versions")) for version in versions),
         gpus=_gpus(gpu),
         gpu_trouble=fields.optional_text(gpu, "trouble"),
+        traffic=_traffic(state),
     )
+
+
+def _traffic(state: Mapping[str, object]) -> Traffic:
+    if "traffic" not in state:  # of a server before traffic could be split
+        return Traffic()
+    try:
+        return traffic_from(fields.section(state, "traffic"))
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"traffic: {error}") from error
 
 
 def _gpus(holder: Mapping[str, object]) -> tuple[GpuView, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from rerank_server.core.snapshot import GpuView, InstanceView, Snapshot, VersionView
+from rerank_server.core.traffic import shares
 
 _OLD_S = 5.0
 """The driver is asked each second; an older figure is told with its age."""
@@ -13,8 +14,17 @@ _LEFT_WIDTH = 26
 
 
 def lines(snapshot: Snapshot) -> list[str]:
-    """Return one line a version, in config order."""
-    return [line(version) for version in snapshot.versions]
+    """Return one line a version, in config order, and one for the traffic where it is split."""
+    return [*(line(version) for version in snapshot.versions), *traffic(snapshot)]
+
+
+def traffic(snapshot: Snapshot) -> list[str]:
+    """Return the line of the shares, `traffic: v2-gemma 5%, v2-m3 95% (config)`, if any."""
+    if not snapshot.traffic.arms:
+        return []
+    found = shares(snapshot.traffic, snapshot.default).items()
+    parts = ", ".join(f"{name} {share:.4g}%" for name, share in found)
+    return [f"traffic: {parts} ({snapshot.traffic.source})"]
 
 
 def line(version: VersionView) -> str:
@@ -61,6 +71,7 @@ def verbose(snapshot: Snapshot, now: float) -> list[str]:
         f"server: {snapshot.url} (PID: {snapshot.pid}, up {up}, release {snapshot.release})",
         f"config: {snapshot.config} (generation {snapshot.generation})",
     ]
+    found += traffic(snapshot)
     found += [_gpu(gpu) for gpu in snapshot.gpus]
     if snapshot.gpu_trouble is not None:
         found.append(f"gpu: {one_line(snapshot.gpu_trouble)}")
@@ -98,6 +109,10 @@ def to_json(snapshot: Snapshot) -> dict[str, object]:
             "state": snapshot.gateway.state,
             "restarts": snapshot.gateway.restarts,
             "reason": snapshot.gateway.reason,
+        },
+        "traffic": {
+            "source": snapshot.traffic.source,
+            "shares": shares(snapshot.traffic, snapshot.default),
         },
         "versions": [_version_json(version) for version in snapshot.versions],
     }

@@ -125,6 +125,11 @@ def traffic_json(traffic: Traffic) -> dict[str, object]:
     }
 
 
+def traffic_state(traffic: Traffic, default: str) -> dict[str, object]:
+    """Return the JSON object of state.json; `traffic_from` reads it, too."""
+    return {**traffic_json(traffic), "default_share": shares(traffic, default)[default]}
+
+
 def traffic_from(obj: Mapping[str, object]) -> Traffic:
     """Read what `traffic_json` wrote.
 

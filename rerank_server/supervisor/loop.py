@@ -78,7 +78,7 @@ class Supervisor:
         self._bells = 0
         self._journal = Journal(site.state.events)
         self._rotation = Rotation(site.state)
-        self._traffic = TrafficDesk()
+        self._traffic = TrafficDesk(site.run, site.state.traffic, self._journal)
         self._figures = Figures()
         self._workers = Workers(site, self._post, self._figures.take)
         self._gateways = Gateways(site, self._post)
@@ -166,6 +166,7 @@ class Supervisor:
         self._notice_stall(now)
         if os.getpid() == 1:  # the init of a container
             reap_strangers(lambda pid: self._workers.owns(pid) or self._gateways.owns(pid))
+        self._traffic.hear(self._desired)
         for _ in range(_MAX_ROUNDS):
             self._absorb(now)
             actions, front_actions = self._decide(now)
@@ -180,6 +181,7 @@ class Supervisor:
         self._publisher.publish(self._picture(), now)
         # Here, where a turn of the loop is done: this feeds the service manager's watchdog.
         self._publisher.notify(self._picture(), time.monotonic())
+        self._traffic.settle(self._picture().desired.traffic, self._actor)
         if self._reloads.settle(self._wanted(), self._fleet):
             self._actor = "supervisor"  # what happens from here on, nobody asked for
 

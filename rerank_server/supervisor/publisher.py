@@ -17,6 +17,7 @@ from rerank_server.core.notice import summarize
 from rerank_server.core.publish import Usage, gpu_state, routes, version_state
 from rerank_server.core.routing import RoutesTable, to_json
 from rerank_server.core.stats import VersionStats
+from rerank_server.core.traffic import traffic_state
 from rerank_server.core.types import Fleet, State
 from rerank_server.supervisor.desired import Desired
 from rerank_server.supervisor.digests import Digests
@@ -132,6 +133,7 @@ class Publisher:
             "config_error": picture.config_error,
             "default": default,
             "default_wanted": wanted.default,
+            "traffic": traffic_state(picture.desired.traffic, default),
             "gateway": _gateway_state(picture.front),
             "gpu": gpu_state(picture.fleet.devices, now),
             "versions": [

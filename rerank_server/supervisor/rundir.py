@@ -105,6 +105,11 @@ class StateDir:
         """Directory of the configs that were accepted."""
         return self.path / "configs"
 
+    @property
+    def traffic(self) -> Path:
+        """The operator's word on the shares of the traffic."""
+        return self.path / "traffic.json"
+
     def engine(self, version: str) -> Path:
         """Return where a version's worker remembers which engine it chose."""
         return self.path / "engines" / f"{version}.json"

@@ -84,6 +84,7 @@ def state(
     stopping: bool = False,
     pid: int = 1200,
     url: str = "http://127.0.0.1:8000",
+    traffic: dict[str, object] | None = None,
 ) -> dict[str, object]:
     """Return the whole object."""
     return {
@@ -110,8 +111,15 @@ def state(
             "restarts": gateway_restarts,
             "reason": gateway_reason,
         },
+        "traffic": traffic or {"source": "config", "arms": [], "default_share": 100.0},
         "versions": list(versions),
     }
+
+
+def arms(source: str, **shares: float) -> dict[str, object]:
+    """Return the shares as they stand in state.json; underscores of names stand for dashes."""
+    found = [{"version": name.replace("_", "-"), "share": s} for name, s in shares.items()]
+    return {"source": source, "arms": found, "default_share": 100.0 - sum(shares.values())}
 
 
 def seed() -> dict[str, object]:

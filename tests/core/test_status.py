@@ -10,7 +10,7 @@ from rerank_server.core.publish import Usage, version_state
 from rerank_server.core.stats import VersionStats
 from rerank_server.core.types import Instance, Slot, State
 from rerank_server.core.wanted import WantedVersion, WorkerSpec
-from tests.core.state_json import STARTED_AT, TIME, instance, seed, state, version
+from tests.core.state_json import STARTED_AT, TIME, arms, instance, seed, state, version
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -105,6 +105,26 @@ def test_verbose_shows_each_version_aligned_below_its_line() -> None:
     text = "\n".join(status.verbose(snapshot.read(value), STARTED_AT + 7 * 3600 + 90))
 
     assert text + "\n" == (GOLDEN / "status_verbose.txt").read_text()
+
+
+def test_a_split_of_the_traffic_has_a_line_of_its_own() -> None:
+    split = snapshot.read(state(traffic=arms("operator", v2_gemma=5.0, v1=33.3)))
+
+    expected = "traffic: v2-gemma 5%, v1 33.3%, v2-m3 61.7% (operator)"
+    assert status.lines(split) == [expected]
+    assert expected in status.verbose(split, TIME)
+
+
+def test_the_state_of_a_server_that_knew_no_split_has_no_such_line() -> None:
+    older = {key: value for key, value in seed().items() if key != "traffic"}
+
+    assert len(status.lines(snapshot.read(older))) == 3
+
+
+@pytest.mark.parametrize("traffic", [[], {"source": "config"}, {"source": "x", "arms": []}])
+def test_a_split_that_cannot_be_read_is_a_wrong_state(traffic: object) -> None:
+    with pytest.raises(ValueError, match=r"traffic|'x' is not a valid Source"):
+        snapshot.read({**state(), "traffic": traffic})
 
 
 def test_json_keeps_its_schema() -> None:
