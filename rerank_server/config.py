@@ -9,7 +9,13 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, ValidationError
 
-from rerank_server import config_rules, config_traffic, config_wording, yaml_text
+from rerank_server import (
+    config_cascade,
+    config_rules,
+    config_traffic,
+    config_wording,
+    yaml_text,
+)
 from rerank_server.config_section import Section
 from rerank_server.config_traffic import MirrorConfig, RolloutConfig, Shares, StageConfig
 from rerank_server.errors import ConfigError
@@ -165,14 +171,17 @@ class Config(Section):
     def effective_last_resort(self) -> str | None:
         """Return the version asked when all else fails, or None.
 
-        Unless configured it is the first enabled version named `v1` or `v1-...`.
+        Unless configured it is the first enabled version named `v1` or `v1-...` that has a process
+        of its own.
         """
         if self.last_resort is not None:
             return None if self.last_resort == NONE else self.last_resort
         first = (
             name
             for name, version in self.versions.items()
-            if version.enabled and (name == "v1" or name.startswith("v1-"))
+            if version.enabled
+            and version.cascade is None
+            and (name == "v1" or name.startswith("v1-"))
         )
         return next(first, None)
 
@@ -221,7 +230,11 @@ def _check(document: yaml_text.Document) -> tuple[Config | None, list[Problem]]:
         absent = {one["loc"][:-1] for one in errors if one["type"] == "missing"}
         config = _without(value, faulty | (absent - {()}))
     if config is not None:
-        rules = (*config_rules.faults(config), *config_traffic.faults(config))
+        rules = (
+            *config_rules.faults(config),
+            *config_traffic.faults(config),
+            *config_cascade.faults(config),
+        )
         problems += [document.problem(key, text) for key, text in rules if key not in faulty]
     return config, problems
 

@@ -56,14 +56,14 @@ class RolloutConfig(Section):
 
 def faults(config: Config) -> Iterator[tuple[Key, str]]:
     """Yield what is wrong with the traffic of a config, beyond types and ranges."""
-    yield from _cascades(config)
     yield from _shares(config)
     if config.mirror is not None:
-        yield from _arm(config, ("mirror", "to"), config.mirror.to)
+        yield from must_serve(config, ("mirror", "to"), config.mirror.to)
     yield from _rollout(config)
 
 
-def _arm(config: Config, key: Key, name: str) -> Iterator[tuple[Key, str]]:
+def must_serve(config: Config, key: Key, name: str) -> Iterator[tuple[Key, str]]:
+    """Yield what is wrong with naming `name` at `key`, where a version has to answer."""
     if name not in config.versions:
         near = nearest(name, config.versions)
         hint = f"did you mean '{near}'?" if near else f"known: {', '.join(config.versions)}"
@@ -74,7 +74,7 @@ def _arm(config: Config, key: Key, name: str) -> Iterator[tuple[Key, str]]:
 
 def _shares(config: Config) -> Iterator[tuple[Key, str]]:
     for name in config.traffic:
-        yield from _arm(config, ("traffic", name), name)
+        yield from must_serve(config, ("traffic", name), name)
     if text := bad_shares(config.traffic, config.default_version):
         yield ("traffic",), text
 
@@ -96,7 +96,7 @@ def _rollout(config: Config) -> Iterator[tuple[Key, str]]:
     rollout = config.rollout
     if rollout is None:
         return
-    yield from _arm(config, ("rollout", "to"), rollout.to)
+    yield from must_serve(config, ("rollout", "to"), rollout.to)
     if rollout.to == config.default_version:
         yield ("rollout", "to"), f"{shown(rollout.to)} is the default version already"
     if rollout.steps[0] == 0 or any(after <= before for before, after in pairwise(rollout.steps)):
@@ -107,34 +107,3 @@ def _rollout(config: Config) -> Iterator[tuple[Key, str]]:
             ("rollout", "guards", "mirror_tau"),
             f"needs a mirror to {rollout.to}, and mirror.to is {config.mirror.to}; change one",
         )
-
-
-def _cascades(config: Config) -> Iterator[tuple[Key, str]]:
-    for name, version in config.versions.items():
-        stages, key = version.cascade, ("versions", name, "cascade")
-        if stages is None:
-            continue
-        if version.source is not None:
-            yield (*key[:2], "source"), "a cascade has no files of its own; remove the key"
-        if len(stages) < 2:
-            yield key, "needs two stages at least: a cheap version that prunes, one that decides"
-        for number, stage in enumerate(stages):
-            yield from _stage(config, (*key, number), name, stage, number == len(stages) - 1)
-        kept = [stage.keep for stage in stages if stage.keep is not None]
-        if any(after >= before for before, after in pairwise(kept)):
-            yield key, "keep must fall from stage to stage"
-
-
-def _stage(
-    config: Config, key: Key, name: str, stage: StageConfig, is_last: bool
-) -> Iterator[tuple[Key, str]]:
-    if stage.version == name:
-        yield (*key, "version"), f"{shown(name)} is this version itself; name another"
-    elif stage.version in config.versions and config.versions[stage.version].cascade is not None:
-        yield (*key, "version"), f"{shown(stage.version)} is a cascade itself; name its stages here"
-    elif config.versions[name].enabled:
-        yield from _arm(config, (*key, "version"), stage.version)
-    if is_last and stage.keep is not None:
-        yield (*key, "keep"), "the last stage scores all it gets; remove the key"
-    if not is_last and stage.keep is None:
-        yield key, "needs keep: how many documents it lets through"

@@ -4,7 +4,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rerank_server.config import parse
+from rerank_server.config import VersionConfig, parse
+from rerank_server.config_cascade import OF_A_PROCESS
+from rerank_server.errors import ConfigError
 
 if TYPE_CHECKING:
     from tests.config.conftest import ProblemsOf
@@ -112,7 +114,8 @@ rollout: {to: v2-gemma, steps: [1, 5, 25, 50, 100], interval_s: 300, guards: {er
             "the last stage scores all it gets; remove the key",
         ),
         (
-            "  v4: {cascade: [{version: v1, keep: 9}, {version: v1, keep: 9}, {version: v2-m3}]}",
+            "  v4: {cascade: [{version: v1, keep: 9}, {version: v2-m3, keep: 9}, "
+            "{version: v2-gemma}]}",
             "versions.v4.cascade",
             "keep must fall from stage to stage",
         ),
@@ -120,6 +123,22 @@ rollout: {to: v2-gemma, steps: [1, 5, 25, 50, 100], interval_s: 300, guards: {er
             "  v4: {source: v1, cascade: [{version: v1, keep: 9}, {version: v2-m3}]}",
             "versions.v4.source",
             "a cascade has no files of its own; remove the key",
+        ),
+        (
+            "  v4: {replicas: 2, cascade: [{version: v1, keep: 9}, {version: v2-m3}]}",
+            "versions.v4.replicas",
+            "a cascade has no process of its own; remove the key, or set it for a stage: v1, v2-m3",
+        ),
+        (
+            "  v4: {cascade: [{version: v1, keep: 9}, {version: v1}]}",
+            "versions.v4.cascade[1].version",
+            "'v1' is a stage already: it would prune the same again",
+        ),
+        (
+            "  v4: {cascade: [{version: v1, keep: 20001}, {version: v2-m3}]}",
+            "versions.v4.cascade[0].keep",
+            "20001 is more than v2-m3 takes at a time (max_queued_pairs 20000); lower it, or raise "
+            "that one",
         ),
         (
             "  v4: {cascade: v1}",
@@ -144,3 +163,55 @@ def test_a_cascade_of_cascades_is_refused(problems_of: ProblemsOf) -> None:
         "config.yaml:8: versions.v5.cascade[1].version: 'v4' is a cascade itself; "
         "name its stages here"
     ]
+
+
+@pytest.mark.parametrize("key", sorted(OF_A_PROCESS))
+def test_every_key_that_is_about_a_process_is_refused_on_a_cascade(key: str) -> None:
+    assert key in VersionConfig.model_fields
+    value = {
+        "source": "v1",
+        "device": "cpu",
+        "cpu_model": "model",
+        "replace": "overlap",
+        "long_docs": "chunk",
+    }
+    given = value.get(key, "{}" if key in ("env", "preprocess") else "16")
+    given = "true" if key in ("fallback_to_cpu", "use_fp16") else given
+    cascade = "[{version: v1, keep: 9}, {version: v2-m3}]"
+
+    with pytest.raises(ConfigError, match=rf"versions\.v4\.{key}: .*a cascade has no"):
+        parse(f"{VERSIONS}  v4: {{{key}: {given}, cascade: {cascade}}}\n", path="config.yaml")
+
+
+def test_a_cascade_may_have_limits_a_fallback_and_a_path() -> None:
+    keys = "fallback: none, endpoint: /fast, description: fast, max_docs: 50, request_timeout_s: 5"
+    cascade = "cascade: [{version: v1, keep: 9}, {version: v2-m3}]"
+
+    config = parse(f"{VERSIONS}  v4: {{{keys}, source: null, {cascade}}}\n", path="config.yaml")
+
+    assert config.versions["v4"].cascade is not None
+
+
+def test_a_version_cannot_run_the_files_of_a_cascade(problems_of: ProblemsOf) -> None:
+    lines = """\
+  v4: {cascade: [{version: v1, keep: 9}, {version: v2-m3}]}
+  v5: {source: v4}
+"""
+
+    assert problems_of(VERSIONS + lines) == [
+        "config.yaml:8: versions.v5.source: 'v4' is a cascade, which has no files; "
+        "name one of its stages"
+    ]
+
+
+def test_a_cascade_is_no_last_resort_unless_it_is_named() -> None:
+    text = """\
+default_version: v2
+versions:
+  v1-fast: {cascade: [{version: v1, keep: 9}, {version: v2}]}
+  v1: {}
+  v2: {}
+"""
+
+    assert parse(text, path="x").effective_last_resort() == "v1"
+    assert parse(text + "last_resort: v1-fast\n", path="x").effective_last_resort() == "v1-fast"
