@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Self
 
 from rerank_server.core.traffic import Arm, Source, Traffic, guided
-from rerank_server.core.traffic_by_hand import refusal
 from rerank_server.errors import RunDirError
 from rerank_server.supervisor.desired import Desired
 from rerank_server.supervisor.journal import Journal
 from rerank_server.supervisor.requests import Outcome, Request, Verdict, answer, pending
 from rerank_server.supervisor.rundir import RunDir, read_json, write_json
+from rerank_server.supervisor.traffic_by_hand import refusal
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rerank_server.config import Config, parse
-from rerank_server.core.traffic_by_hand import refusal
+from rerank_server.supervisor.traffic_by_hand import refusal
 
 CONFIG = """
 default_version: v2-m3
