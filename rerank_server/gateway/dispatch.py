@@ -37,16 +37,14 @@ class Dispatch:
         exchange = exchange_of(scope)
         exchange.version = UNKNOWN
         view, path = exchange.view, scope["path"]
-        if view is None or path not in view.paths:
-            exchange.dialect = SUPERSET if is_foreign(path) else exchange.dialect
+        if is_foreign(view, path):
+            exchange.dialect = SUPERSET  # until the body shows another
         if view is None:
             raise UnavailableError("the server is starting; no version is known yet")
         place = find(view, path)
         match place.page:
-            case Page.SCORE:
+            case Page.SCORE | Page.SCORE_OBJECT:
                 pass
-            case Page.SCORE_OBJECT:
-                exchange.dialect = SUPERSET  # until the body shows another
             case _:
                 exchange.version = None  # not counted among score requests
                 _require(scope, "GET", "HEAD")

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rerank_server.errors import (
+    ForbiddenError,
     MethodNotAllowedError,
     NotFoundError,
     RerankServerError,
@@ -106,9 +107,12 @@ class Frame:
             await send({"type": "http.response.body", "body": b""})
             return True
         if access.keys:
-            if is_foreign(scope["path"]):
-                exchange.dialect = SUPERSET
-            keys.check(access, method, scope["path"], scope["query_string"], exchange.headers)
+            try:
+                keys.check(access, method, scope["path"], scope["query_string"], exchange.headers)
+            except (UnauthorizedError, ForbiddenError):
+                if is_foreign(exchange.view, scope["path"]):
+                    exchange.dialect = SUPERSET
+                raise
         return False
 
     def _headers(self, exchange: Exchange) -> Headers:

@@ -18,11 +18,15 @@ class Page(Enum):
     SCORE_OBJECT = auto()
     """Score at a path of other servers; before the body is read, errors are in their format."""
     INFO = auto()
+    """This and what follows: described in the words of other servers."""
     MODELS = auto()
     AUTH = auto()
     OPENAPI = auto()
     DOCS = auto()
 
+
+FOREIGN = frozenset((Page.SCORE_OBJECT, Page.INFO, Page.MODELS, Page.AUTH))
+"""Pages that the clients of other servers ask for, and whose errors those must be able to read."""
 
 PAGES: Mapping[str, Page] = MappingProxyType(
     {

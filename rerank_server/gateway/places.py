@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from rerank_server.errors import NotFoundError
-from rerank_server.gateway.paths import PAGES, SCORE_PATH, Page
+from rerank_server.gateway.paths import FOREIGN, PAGES, SCORE_PATH
 from rerank_server.gateway.table import Place, View
 from rerank_server.names import nearest
 
@@ -40,10 +40,15 @@ def find(view: View, path: str) -> Place:
     raise _not_found(view, path)
 
 
-def is_foreign(path: str) -> bool:
-    """Tell whether a path, known or not, is one that other servers' clients ask for scores."""
-    path = _SLASHES.sub("/", path).rstrip("/")
-    ends = (end for end, page in PAGES.items() if page is Page.SCORE_OBJECT)
+def is_foreign(view: View | None, path: str) -> bool:
+    """Tell whether a path, known or not, is one that other servers' clients ask."""
+    place = None if view is None else view.paths.get(path)
+    if place is None:
+        path = _SLASHES.sub("/", path).rstrip("/")
+        place = None if view is None else view.paths.get(path) or _model(view, path)
+    if place is not None:
+        return place.page in FOREIGN
+    ends = (end for end, page in PAGES.items() if page in FOREIGN)
     others = (_NIM_END, *(end for end, _ in _OTHER_ENDS))
     return f"{path}/".startswith(_ROOTS) or path.endswith((*ends, *others))
 

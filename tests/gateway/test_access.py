@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import itertools
+import pkgutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
 
 import httpx
 import pytest
+from starlette.routing import Route
 
 from rerank_server.core.access import PAGES as CHOSEN
 from rerank_server.core.access import Access, ApiKey, Scope, digest_of
+from rerank_server.gateway import dialects
+from rerank_server.gateway.dialects.choice import pick
+from rerank_server.gateway.native import NATIVE
 from rerank_server.gateway.paths import PAGES
 from tests.gateway.fakes import route, table
 from tests.gateway.harness import JSON, Gateway
@@ -24,6 +32,9 @@ KEYS = (
 ENDPOINT = "/rerank/v1"
 PATHS = [
     *("/health", "/ready", "/versions", "/metrics", "/v1/models/v1", f"{ENDPOINT}/health"),
+    *(f"{ENDPOINT}/v1/models/x", "/rerank/health", "/v1/retrieval/nv/reranking", "/reranks"),
+    *("/compatible-api/v1/reranks", "/api/v1/services/rerank/text-rerank/text-rerank"),
+    *("/v1/v1/rerank", f"{ENDPOINT}/reranks", "/v1/rerank/", "/v1//rerank"),
     *(f"{ENDPOINT}/health?deep=1", "/nothing", "/", "//docs", "/metrics/", "/versions/x"),
     *PAGES,
     *(ENDPOINT + page for page in PAGES),
@@ -33,13 +44,17 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", 
 BODIES: Mapping[str, Mapping[str, object]] = {
     "native": {"query": "q", "docs": ["a"]},
     "tei": {"query": "q", "texts": ["a"]},
-    "superset": {"query": "q", "documents": ["a"]},
+    "superset": {"query": "q", "documents": ["a"], "top_n": 1},
+    "bare": {"query": "q", "documents": ["a"]},
     "pairs": {"text_1": "q", "text_2": ["a"]},
     "voyage": {"query": "q", "documents": ["a"], "top_k": 1},
     "mixedbread": {"query": "q", "input": ["a"]},
     "nim": {"query": {"text": "q"}, "passages": [{"text": "a"}]},
+    "dashscope": {"model": "m", "input": {"query": "q", "documents": ["a"]}},
+    "pinecone": {"query": "q", "documents": ["a"], "top_n": 1},
 }
-OPEN = {"/health", "/ready", f"{ENDPOINT}/health"}
+MORE_HEADERS = {"pinecone": {"X-Pinecone-API-Version": "2025-10"}}
+OPEN = {"/health", "/ready", f"{ENDPOINT}/health", "/rerank/health"}
 
 
 def guard(gateway: Gateway, access: Access) -> None:
@@ -49,12 +64,43 @@ def guard(gateway: Gateway, access: Access) -> None:
 def ask(gateway: Gateway, method: str, path: str, key: str | None, body: str) -> httpx.Response:
     sent = {} if key is None else {"Authorization": f"Bearer {key}"}
     content = httpx.Request("POST", "http://x", json=BODIES[body]).content
-    return gateway.ask(method, path, content=content, headers={**JSON, **sent})
+    headers = {**JSON, **sent, **MORE_HEADERS.get(body, {})}
+    return gateway.ask(method, path, content=content, headers=headers)
 
 
 def is_open(method: str, path: str) -> bool:
     is_handshake = path.endswith("/v1/cluster/auth")
     return method in ("GET", "HEAD") and (path in OPEN or is_handshake)
+
+
+def test_the_walk_knows_every_route_and_every_dialect() -> None:
+    own = {route.path for route in app_routes()}
+    served = {*own, *PAGES, *(ENDPOINT + page for page in PAGES), ENDPOINT}
+    found = {
+        type(pick(body, NATIVE, {n.lower().encode(): b"" for n in MORE_HEADERS.get(name, {})}))
+        for name, body in BODIES.items()
+    }
+
+    assert served <= set(PATHS)
+    assert {kind.__name__ for kind in found} == {*dialect_classes(), "Native"}
+
+
+def app_routes() -> list[Route]:
+    """Return what Starlette routes by itself."""
+    with tempfile.TemporaryDirectory() as directory:
+        gateway = Gateway(Path(directory))
+        gateway.close()
+    return [each for each in gateway.app.routes if isinstance(each, Route)]
+
+
+def dialect_classes() -> set[str]:
+    """Return the names of the classes that read and write a format."""
+    names = set()
+    for module in pkgutil.iter_modules(dialects.__path__):
+        for name, kind in vars(import_module(f"{dialects.__name__}.{module.name}")).items():
+            if isinstance(kind, type) and {"parse", "render", "render_error"} <= set(dir(kind)):
+                names.add(name)
+    return names - {"Dialect"}
 
 
 @pytest.mark.parametrize("body", BODIES)

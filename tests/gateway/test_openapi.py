@@ -26,7 +26,15 @@ from tests.gateway.fakes import route, table
 from tests.gateway.fleet_state import STATE, publish_state
 from tests.gateway.harness import Gateway
 from tests.gateway.test_dialect_fuzz import KINDS as ERRORS
-from tests.gateway.test_dialect_shapes import MIXEDBREAD, NIM, PAIRS, SUPERSET, TEI, VOYAGE
+from tests.gateway.test_dialect_shapes import (
+    DASHSCOPE,
+    MIXEDBREAD,
+    NIM,
+    PAIRS,
+    SUPERSET,
+    TEI,
+    VOYAGE,
+)
 
 API = Api(
     versions=[Version("v1", "/rerank/v1", "the first"), Version("v2", "/second", "")],
@@ -40,7 +48,9 @@ NATIVE: dict[str, object] = {"query": "q", "docs": ["aa", "bbb", "c"], "return_d
 V1 = API.versions[0]
 DIALECTS: dict[str, Dialect] = {"native": OWN, "documents": OBJECT, "texts": ARRAY}
 KINDS = (*ERRORS, NoTextsError)
-BODIES = [NATIVE, SUPERSET, TEI, VOYAGE, MIXEDBREAD, NIM, PAIRS, SUPERSET | {"top_n": None}]
+BODIES = [NATIVE, SUPERSET, TEI, VOYAGE, MIXEDBREAD, NIM, PAIRS, DASHSCOPE]
+BODIES += [SUPERSET | {"top_n": None}, {"query": "q", "documents": ["a", "b"]}]
+FORMS = ("Native", "Documents", "Tei", "Pairs", "Voyage", "Mixedbread", "Nim", "Dashscope")
 
 
 def validator(document: Any, name: str) -> Draft202012Validator:
@@ -110,7 +120,17 @@ def test_requests_answers_and_errors_fit_the_schemas(
     assert validator(document, "Error").is_valid(bad.json())
 
 
-@pytest.mark.parametrize("name", ["Native", "Documents", "Tei", "Pairs", "Voyage", "Nim"])
+def test_pinecones_clients_are_answered_as_described(gateway: Gateway) -> None:
+    sent = {"content-type": "application/json", "x-pinecone-api-version": "2025-10"}
+
+    good = gateway.post("/rerank", SUPERSET, headers=sent)
+    bad = gateway.post("/rerank", SUPERSET | {"query": 3}, headers=sent)
+
+    assert validator(of_server(API), "PineconeResponse").is_valid(good.json())
+    assert validator(of_server(API), "ObjectError").is_valid(bad.json())
+
+
+@pytest.mark.parametrize("name", FORMS)
 def test_examples_fit_their_schemas_and_are_answered(gateway: Gateway, name: str) -> None:
     document: Any = of_server(API)
     schema = document["components"]["schemas"][f"{name}Request"]

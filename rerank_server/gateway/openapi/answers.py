@@ -78,6 +78,10 @@ _DOCUMENTS = structure(
         "results": _ranked({**_RELEVANCE, "document": ref("Document")}, "document"),
         "usage": ref("Usage"),
         "meta": {"type": "object"},
+        "data": {
+            **_ranked({**_RELEVANCE, "document": STRING}, "document"),
+            "description": "The ranking as Voyage has it; where the request may be Voyage's.",
+        },
     },
     ["id", "object", "created", "model", "results", "usage", "meta"],
     {
@@ -172,6 +176,38 @@ _NIM = structure(
         "usage": _USED,
     },
 )
+_PINECONE = structure(
+    "Ranked.",
+    {
+        "model": STRING,
+        "data": _ranked({**_SCORE, "document": ref("Document")}, "document"),
+        "usage": structure("What Pinecone would bill.", {"rerank_units": COUNT}, ["rerank_units"]),
+    },
+    ["model", "data", "usage"],
+    {
+        "model": "v2-m3",
+        "data": [{"index": 0, "score": 0.99826, "document": {"text": "Paris is its capital."}}],
+        "usage": {"rerank_units": 1},
+    },
+)
+_DASHSCOPE = structure(
+    "Ranked.",
+    {
+        "output": structure(
+            "The ranking.",
+            {"results": _ranked({**_RELEVANCE, "document": ref("Document")}, "document")},
+            ["results"],
+        ),
+        "usage": structure("Tokens read.", {"total_tokens": COUNT}, ["total_tokens"]),
+        "request_id": STRING,
+    },
+    ["output", "usage", "request_id"],
+    {
+        "output": {"results": [{"index": 0, "relevance_score": 0.99826}]},
+        "usage": {"total_tokens": 22},
+        "request_id": "6b1580ea00b6-7",
+    },
+)
 _FORMATS: dict[str, Json] = {
     "NativeResponse": _NATIVE,
     "DocumentsResponse": _DOCUMENTS,
@@ -180,6 +216,8 @@ _FORMATS: dict[str, Json] = {
     "MixedbreadResponse": _MIXEDBREAD,
     "VoyageResponse": _VOYAGE,
     "NimResponse": _NIM,
+    "PineconeResponse": _PINECONE,
+    "DashscopeResponse": _DASHSCOPE,
 }
 ANSWERS: dict[str, Json] = {
     **_FORMATS,
@@ -230,9 +268,16 @@ ERRORS: dict[str, Json] = {
         },
         ["error", "error_type"],
     ),
+    "DashscopeError": structure(
+        "Alibaba's DashScope.",
+        {"code": STRING, "message": STRING, "request_id": STRING},
+        ["code", "message", "request_id"],
+    ),
     "Error": {
         "description": "In the format of the request, or of the path if it has none yet.",
-        "anyOf": [ref("NativeError"), ref("ObjectError"), ref("TeiError")],
+        "anyOf": [
+            ref(name) for name in ("NativeError", "ObjectError", "TeiError", "DashscopeError")
+        ],
     },
 }
 """By name; `Error` is any of them."""

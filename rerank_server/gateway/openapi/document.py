@@ -11,7 +11,7 @@ from rerank_server.gateway.openapi import failures, headers, pages
 from rerank_server.gateway.openapi.answers import ANSWERS, ERRORS
 from rerank_server.gateway.openapi.requests import Bounds, requests
 from rerank_server.gateway.openapi.words import Json, ref
-from rerank_server.gateway.paths import PAGES, SCORE_PATH, Page
+from rerank_server.gateway.paths import FOREIGN, PAGES, SCORE_PATH, Page
 
 _JSON = "application/json"
 
@@ -110,7 +110,7 @@ def _document(api: Api, title: str, about: str, paths: Json) -> Json:
 def _item(api: Api, path: str, page: Page, above: str, version: str) -> Json:
     if page in (Page.SCORE, Page.SCORE_OBJECT):
         return {"post": _score(path, page, above, version)}
-    operation = _get(path, *pages.ROUTED[page])
+    operation = _get(path, *pages.ROUTED[page], is_foreign=page in FOREIGN)
     if page is Page.INFO:
         operation = _about_version(operation, takes_version=not above)
     chosen = {Page.OPENAPI: "/openapi.json", Page.DOCS: "/docs"}.get(page)
@@ -142,7 +142,7 @@ def _score(path: str, page: Page, above: str, version: str) -> Json:
     }
 
 
-def _get(path: str, summary: str, kind: str, schema: Json) -> Json:
+def _get(path: str, summary: str, kind: str, schema: Json, *, is_foreign: bool = False) -> Json:
     return {
         "operationId": _id("get", path),
         "summary": summary,
@@ -154,7 +154,7 @@ def _get(path: str, summary: str, kind: str, schema: Json) -> Json:
                 "headers": headers.headers("X-Request-ID"),
                 "content": {kind: {"schema": schema}},
             },
-            **failures.of_pages(),
+            **failures.of_pages(is_foreign=is_foreign),
         },
     }
 
@@ -173,9 +173,8 @@ def _about_version(operation: Json, *, takes_version: bool) -> Json:
 
 
 def _model(api: Api, above: str) -> Json:
-    operation = _about_version(
-        _get(f"{above}/v1/models/{{model}}", *pages.MODEL), takes_version=False
-    )
+    page = _get(f"{above}/v1/models/{{model}}", *pages.MODEL, is_foreign=True)
+    operation = _about_version(page, takes_version=False)
     return _with_parameter(operation, "model", "path", "A version's name.")
 
 

@@ -116,12 +116,11 @@ _TEI_TYPES[503] = "unhealthy"
 
 
 def responses() -> Json:
-    """Return the components: by status, with `Page` or `Object` behind it where paths differ."""
+    """Return the components: by status, with `Native` or `Object` behind it where paths differ."""
     found: Json = {}
     for status in _FAILURES:
-        if status in _BY_PATH:
-            found[f"{status}Object"] = _response(status, "ObjectError")
         if status in _BY_PATH or status in _PAGES:
+            found[f"{status}Object"] = _response(status, "ObjectError")
             found[f"{status}Native"] = _response(status, "NativeError")
         if status in _TEI_ONLY:
             found[str(status)] = _response(status, "TeiError")
@@ -136,9 +135,10 @@ def of_scores(*, is_foreign: bool) -> Json:
     return _refer((status, by_path if status in _BY_PATH else "") for status in _FAILURES)
 
 
-def of_pages() -> Json:
-    """Return the failures of a page."""
-    return _refer((status, "Native") for status in _PAGES)
+def of_pages(*, is_foreign: bool) -> Json:
+    """Return the failures of a page; `is_foreign`: one that other services have, too."""
+    by_path = "Object" if is_foreign else "Native"
+    return _refer((status, by_path) for status in _PAGES)
 
 
 def _refer(named: Iterable[tuple[int, str]]) -> Json:

@@ -75,6 +75,7 @@ def requests(bounds: Bounds) -> dict[str, Json]:
         "VoyageRequest": _voyage(bounds),
         "MixedbreadRequest": _mixedbread(bounds),
         "NimRequest": _nim(bounds),
+        "DashscopeRequest": _dashscope(bounds),
     }
     any_of_them: Json = {
         "description": "Any of the formats, at any path: the key that holds the documents tells.",
@@ -107,7 +108,8 @@ def _native(bounds: Bounds) -> Json:
 
 def _documents(bounds: Bounds) -> Json:
     return structure(
-        "Cohere (v1 and v2), Jina, vLLM, Xinference, llama.cpp, Infinity.",
+        "Cohere (v1 and v2), Jina, vLLM, Xinference, llama.cpp, Infinity; Pinecone, which brings "
+        "the header X-Pinecone-API-Version, and is answered in its own format.",
         {
             "query": bounds.query,
             "documents": bounds.documents,
@@ -209,4 +211,26 @@ def _nim(bounds: Bounds) -> Json:
         },
         ["query", "passages"],
         {"query": {"text": QUERY}, "passages": [{"text": doc} for doc in DOCS]},
+    )
+
+
+def _dashscope(bounds: Bounds) -> Json:
+    asked = structure(
+        "What is asked.",
+        {"query": bounds.query, "documents": bounds.documents},
+        ["query", "documents"],
+    )
+    parameters: Json = {
+        "type": ["object", "null"],
+        "properties": {"top_n": _TOP, "return_documents": FLAG, "raw_scores": _RAW},
+    }
+    return structure(
+        "Alibaba's DashScope.",
+        {"model": _MODEL, "input": asked, "parameters": parameters},
+        ["input"],
+        {
+            "model": "gte-rerank-v2",
+            "input": {"query": QUERY, "documents": DOCS},
+            "parameters": {"top_n": 1},
+        },
     )
