@@ -41,10 +41,19 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def run(server: Server) -> Run:
-    """Return what runs a client: `run(script, requirements, path below the URL, *arguments)`."""
+    """Return what runs a client: `run(script, requirements, path below the URL, *arguments)`.
 
-    def run(script: str, requirements: Sequence[str], path: str = "", *arguments: str) -> Any:
-        python = environment(script, requirements)
+    Scripts with the same requirements may share an environment, by its name.
+    """
+
+    def run(
+        script: str,
+        requirements: Sequence[str],
+        path: str = "",
+        *arguments: str,
+        shared: str | None = None,
+    ) -> Any:
+        python = environment(shared or script, requirements)
         quiet = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "NO_PROXY": "127.0.0.1"}
         done = subprocess.run(
             [str(python), "-I", str(CLIENTS / f"{script}.py"), f"{server.url}{path}", *arguments],

@@ -8,13 +8,16 @@ import sys
 import litellm
 
 DOCS = ["Paris", "Rome", "Oslo"]
-PROVIDERS = ("cohere", "hosted_vllm", "huggingface", "jina_ai", "voyage")
+PROVIDERS = (
+    *("cohere", "hosted_vllm", "huggingface", "jina_ai", "voyage"),
+    *("nvidia_nim", "together_ai", "dashscope"),
+)
 
 
 def main(url: str) -> None:
     litellm.telemetry = False
     said = {provider: _ask(provider, url) for provider in PROVIDERS}
-    # That provider wants documents as plain strings, where all others want objects.
+    # That provider wants documents as plain strings; hosted_vllm sends the same and wants objects.
     said["infinity"] = _ask("infinity", url, return_documents=False)
     said["refused"] = _refused(url)
     print(json.dumps(said))
