@@ -7,11 +7,21 @@ from typing import TypeGuard, get_args
 from rerank_server.core.devices import Hand
 from rerank_server.core.memory import Scene, has_host_room
 from rerank_server.core.placement import allowed, best_card, host_shortage, shortage
+from rerank_server.core.wanted import Wanted
 
 
 def is_hand(word: str | None) -> TypeGuard[Hand]:
     """Tell whether a version can be moved there at all: cpu, gpu, or auto for "by the rules"."""
     return word in get_args(Hand)
+
+
+def no_process(wanted: Wanted, name: str | None) -> str | None:
+    """Return why `name` has no process to do anything to: it is a cascade; None if it is none."""
+    version = wanted.versions.get(name or "")
+    if version is None or not version.cascade:
+        return None
+    stages = ", ".join(stage.version for stage in version.cascade)
+    return f"{name} is a cascade and has no process of its own; name one of its stages: {stages}"
 
 
 def refusal(scene: Scene, name: str, hand: str | None) -> str | None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from rerank_server.config import Config, ServerConfig, parse
+from rerank_server.config import Config, ServerConfig, StageConfig, parse
 from rerank_server.config_rules import NARROWED
 from rerank_server.core.access import Access
 from rerank_server.core.front import FrontSpec
 from rerank_server.core.limits import Limits, VersionLimits
-from rerank_server.core.traffic import Arm, Mirror, Traffic
+from rerank_server.core.traffic import Arm, Mirror, Stage, Traffic
 from rerank_server.core.wanted import Wanted, WantedVersion, WorkerSpec
 from rerank_server.errors import ConfigError
 from rerank_server.supervisor.keys import read_keys
@@ -139,12 +139,30 @@ def version_limits(config: Config, name: str) -> VersionLimits:
         key: getattr(config.server, key) if own is None else own for key, own in narrowed.items()
     }
     # More documents than may wait could never be taken: say so before they are sent to a worker.
-    limits["max_docs"] = min(limits["max_docs"], version.max_queued_pairs)
-    return VersionLimits(**limits, max_queued_pairs=version.max_queued_pairs)
+    queue = config.versions[version.cascade[0].version] if version.cascade else version
+    limits["max_docs"] = min(limits["max_docs"], queue.max_queued_pairs)
+    return VersionLimits(**limits, max_queued_pairs=queue.max_queued_pairs)
+
+
+def _cascade(config: Config, name: str, stages: Sequence[StageConfig]) -> WantedVersion:
+    version = config.versions[name]
+    return WantedVersion(
+        name=name,
+        enabled=version.enabled,
+        endpoint=config.endpoint_of(name),
+        description=version.description,
+        source=name,
+        fallback=version.fallback,
+        spec=None,
+        cascade=tuple(Stage(stage.version, stage.keep) for stage in stages),
+        limits=version_limits(config, name) if version.enabled else VersionLimits(),
+    )
 
 
 def _version(config: Config, name: str, models_dir: Path, epoch: int) -> WantedVersion:
     version = config.versions[name]
+    if version.cascade is not None:
+        return _cascade(config, name, version.cascade)
     inference = config.inference_of(name)
     directory = models_dir / config.source_of(name)
     model, problem = "model", None

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rerank_server.core.by_hand import is_hand, refusal
+from rerank_server.core.by_hand import is_hand, no_process, refusal
 from rerank_server.core.devices import WasMoved
 from rerank_server.core.memory import Scene
 from rerank_server.core.plan import Plan, plan, verdict
@@ -176,6 +176,11 @@ class Reloads:
             hint = f"; did you mean {near!r}?" if near else f"; there are: {', '.join(names)}"
             self._refuse(request, generation, f"no version {request.version!r} here{hint}")
             return False
+        if request.verb in ("reset", "restart", "move"):
+            why = no_process(current.wanted, request.version)
+            if why is not None:
+                self._refuse(request, generation, why)
+                return False
         if request.verb == "move" and request.version is not None:
             policy = self.policy(current).gpu
             scene = Scene(current.wanted, fleet, time.monotonic(), policy)

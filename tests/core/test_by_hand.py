@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from rerank_server.core.by_hand import is_hand, refusal
+from rerank_server.core.by_hand import is_hand, no_process, refusal
 from rerank_server.core.devices import Devices, Gpu, Seat
 from rerank_server.core.memory import Scene
+from rerank_server.core.traffic import Stage
 from rerank_server.core.types import Fleet
 from rerank_server.core.wanted import WantedVersion
 from tests.core.build import version, wanted
@@ -63,3 +64,13 @@ def test_hands_are_three_words() -> None:
         "gpu",
         "auto",
     ]
+
+
+def test_a_cascade_has_no_process_to_do_anything_to() -> None:
+    both = wanted(version("v1"), version("v2", cascade=(Stage("v1", 3), Stage("v3"))))
+
+    assert no_process(both, "v1") is None
+    assert no_process(both, None) is None
+    assert no_process(both, "v2") == (
+        "v2 is a cascade and has no process of its own; name one of its stages: v1, v3"
+    )
