@@ -59,7 +59,8 @@ def faults(config: Config) -> Iterator[tuple[Key, str]]:
     yield from _shares(config)
     if config.mirror is not None:
         yield from must_serve(config, ("mirror", "to"), config.mirror.to)
-    yield from _rollout(config)
+    if config.rollout is not None:
+        yield from rollout_faults(config, config.rollout)
 
 
 def must_serve(config: Config, key: Key, name: str) -> Iterator[tuple[Key, str]]:
@@ -92,10 +93,8 @@ def bad_shares(shares: Mapping[str, float], default: str) -> str | None:
     return None
 
 
-def _rollout(config: Config) -> Iterator[tuple[Key, str]]:
-    rollout = config.rollout
-    if rollout is None:
-        return
+def rollout_faults(config: Config, rollout: RolloutConfig) -> Iterator[tuple[Key, str]]:
+    """Yield what is wrong with a rollout in this config, be it written there or not."""
     yield from must_serve(config, ("rollout", "to"), rollout.to)
     if rollout.to == config.default_version:
         yield ("rollout", "to"), f"{shown(rollout.to)} is the default version already"
