@@ -19,22 +19,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from rerank_workers.engines.torch_linear import Linear
+
 Memory: TypeAlias = tuple[Tensor, Tensor]
 """Keys and values of one layer, (..., key heads, tokens, width of a head) each."""
 Past: TypeAlias = tuple[Memory, ...]
 """The memory of a prefix, one pair a layer, without a batch axis."""
-
-
-@dataclass(frozen=True, slots=True)
-class Linear:
-    """Weight (out, in) and, in some models, bias (out)."""
-
-    weight: Tensor
-    bias: Tensor | None = None
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Apply to the last axis."""
-        return functional.linear(x, self.weight, self.bias)
 
 
 @dataclass(frozen=True, slots=True)

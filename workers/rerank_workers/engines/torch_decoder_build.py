@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from rerank_workers.engines.files import ModelFiles, ModelFilesError
-from rerank_workers.engines.torch_decoder import Attention, Decoder, Layer, Linear, RmsNorm
+from rerank_workers.engines.torch_decoder import Attention, Decoder, Layer, RmsNorm
+from rerank_workers.engines.torch_linear import Linear, linear
 
 _GEMMAS = frozenset({"gemma", "gemma2", "cost_wise_gemma"})
 _GEMMA2 = frozenset({"gemma2", "cost_wise_gemma"})
@@ -50,7 +51,7 @@ def build(
 
     Args:
         files: of an architecture `supports` said yes to.
-        weights: the tensors by name, of one type and on one device.
+        weights: the tensors by name, of one type and on one device; each is asked for once.
         depth: layers to use.
         softcap: whether attention is capped where the config says so.
 
@@ -61,12 +62,13 @@ def build(
     parts = _Parts(files, weights, prefix, softcap)
     count = parts.whole("num_hidden_layers")
     used = count if depth is None else depth
+    words = parts.tensor(_EMBEDDINGS)
     return Decoder(
-        words=parts.tensor(_EMBEDDINGS),
+        words=words,
         word_scale=parts.word_scale(),
         layers=tuple(parts.layer(index, count) for index in range(used)),
         norm=parts.norm("norm"),
-        frequencies=parts.frequencies(),
+        frequencies=parts.frequencies().to(words.device),
     )
 
 
@@ -99,8 +101,9 @@ class _Parts:
         return _whole(self.files, key)
 
     def linear(self, name: str) -> Linear:
+        weight = self.tensor(f"{name}.weight")
         bias = self.weights.get(f"{self.prefix}{name}.bias")
-        return Linear(self.tensor(f"{name}.weight"), bias)
+        return linear(weight, bias, weight.device, weight.dtype)
 
     def norm(self, name: str) -> RmsNorm:
         weight = self.tensor(f"{name}.weight").float()
@@ -128,7 +131,7 @@ class _Parts:
         # On the CPU, where the references compute them too.
         steps = torch.arange(0, width, 2, dtype=torch.float32) / width
         frequencies: Tensor = 1.0 / _rope_base(self.files) ** steps
-        return frequencies.to(self.tensor(_EMBEDDINGS).device)
+        return frequencies
 
     def layer(self, index: int, count: int) -> Layer:
         own = f"layers.{index}"

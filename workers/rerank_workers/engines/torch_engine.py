@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from functools import partial
 from types import MappingProxyType
 from typing import Protocol
 
@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from rerank_workers.engines.batch import Floats, Row
-from rerank_workers.engines.bert_weights import BertWeights, arrange, supports
-from rerank_workers.engines.choice import STORE, choose, conditions, processor
+from rerank_workers.engines.bert_weights import arrange, supports
 from rerank_workers.engines.engine import Output
 from rerank_workers.engines.files import ModelFiles
 from rerank_workers.engines.packed import runs
 from rerank_workers.engines.torch_bert import Bert
 from rerank_workers.engines.torch_device import choose_dtype, device_memory
+from rerank_workers.engines.torch_timing import FORMATS, choose_on_cpu, name_of, time_formats
 from rerank_workers.engines.torch_weights import read_weights
 from rerank_workers.scorer import Context
 
@@ -100,7 +100,9 @@ def load_torch(
             forward = "rerank_workers"
             weights = arrange(files, read_weights(files), output)
             if device.type == "cpu" and output is Output.LOGIT:
-                dtype, chosen = _choose_on_cpu(context, files, weights)
+                # Cosines of embeddings lie close together: only logits are ever halved.
+                timed = partial(time_formats, weights, FORMATS)
+                dtype, chosen = choose_on_cpu(context, files, timed)
             model: Model = Bert(weights, device, dtype)
         else:
             forward, model = _load_auto(
@@ -110,46 +112,13 @@ def load_torch(
         "engine": f"torch {torch.__version__}",
         "forward": forward,
         "attention": "sdpa",
-        "dtype": _name(dtype),
+        "dtype": name_of(dtype),
         **chosen,
         "device": context.device,
         "threads": str(context.threads),
         "model_files": ", ".join(f"{path.parent.name}/{path.name}" for path in files.weights),
     }
     return TorchEngine(model, device, MappingProxyType(settings))
-
-
-def _choose_on_cpu(
-    context: Context, files: ModelFiles, weights: BertWeights
-) -> tuple[torch.dtype, Mapping[str, str]]:
-    """Take half precision where it was asked for, the CPU has it, and it is not slower.
-
-    Cosines of embeddings lie close together, so that only logits are ever halved.
-    """
-    formats = {_name(dtype): dtype for dtype in (torch.float32, torch.bfloat16)}
-    has_half = context.use_fp16 and processor().has_half
-    candidates = tuple(formats) if has_half else (_name(torch.float32),)
-    store = context.options.get(STORE)
-
-    def measure() -> Mapping[str, float]:
-        from rerank_workers.engines.torch_timing import time_formats
-
-        return {_name(d): s for d, s in time_formats(weights, tuple(formats.values())).items()}
-
-    choice = choose(
-        None if store is None else Path(store),
-        conditions(files.weights, {"torch": torch.__version__}, context.threads, candidates),
-        candidates,
-        measure,
-    )
-    slowest = max(choice.seconds.values(), default=0.0)
-    told = {name: f"{slowest / seconds:.1f}x" for name, seconds in choice.seconds.items()}
-    speeds = ", ".join(f"{name} {speed}" for name, speed in told.items())
-    return formats[choice.winner], {"self_timing": speeds} if speeds else {}
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
 
 
 def _load_auto(

@@ -35,14 +35,14 @@ _PLAIN: dict[Activation, Callable[[Tensor], Tensor]] = {
 
 @dataclass(frozen=True, slots=True)
 class Linear:
-    """Weight (out, in), plain or reordered, and bias (out)."""
+    """Weight (out, in), plain or reordered, and bias (out) where there is one."""
 
     weight: Tensor
-    bias: Tensor
+    bias: Tensor | None
     is_prepacked: bool
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Apply to tokens, shape (tokens, in)."""
+        """Apply to the last axis, (..., in) to (..., out)."""
         if self.is_prepacked:
             return torch.ops.mkldnn._linear_pointwise(  # type: ignore[no-any-return]  # untyped
                 x, self.weight, self.bias, "none", [], ""
@@ -67,10 +67,10 @@ class Linear:
         return functional.linear(x, self.weight, self.bias) + residual
 
 
-def linear(weight: Tensor, bias: Tensor, device: torch.device, dtype: torch.dtype) -> Linear:
+def linear(weight: Tensor, bias: Tensor | None, device: torch.device, dtype: torch.dtype) -> Linear:
     """Take over a weight for a device, prepacked where that is possible."""
     weight = weight.to(device, dtype).contiguous()
-    bias = bias.to(device, dtype, copy=True)
+    bias = None if bias is None else bias.to(device, dtype, copy=True)
     if device.type == "cpu" and can_prepack(dtype):
         packed = torch.ops.mkldnn._reorder_linear_weight(weight, _TYPICAL_TOKENS)
         return Linear(packed, bias, is_prepacked=True)
