@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rerank_server import __version__
+from rerank_server.core.cascade_state import staged
 from rerank_server.core.front import Front, FrontInstance, FrontState
 from rerank_server.core.notice import summarize
 from rerank_server.core.publish import Usage, gpu_state, routes, version_state
@@ -137,19 +138,26 @@ class Publisher:
             "gateway": _gateway_state(picture.front),
             "gpu": gpu_state(picture.fleet.devices, now),
             "versions": [
-                version_state(
-                    version,
-                    picture.fleet.slot(name),
-                    picture.stats.get(name, VersionStats()),
-                    picture.usage,
-                    now,
-                    is_default=name == default,
-                    moves=picture.fleet.devices.placement(name).moves,
-                    digests=self._digests.known,
-                )
-                for name, version in wanted.versions.items()
+                self._version(picture, name, now, is_default=name == default)
+                for name in wanted.versions
             ],
         }
+
+    def _version(
+        self, picture: Picture, name: str, now: float, *, is_default: bool
+    ) -> Mapping[str, object]:
+        wanted, fleet = picture.desired.wanted, picture.fleet
+        entry = version_state(
+            wanted.versions[name],
+            fleet.slot(name),
+            picture.stats.get(name, VersionStats()),
+            picture.usage,
+            now,
+            is_default=is_default,
+            moves=fleet.devices.placement(name).moves,
+            digests=self._digests.known,
+        )
+        return staged(wanted, fleet, entry, now)
 
 
 def _states(fleet: Fleet) -> tuple[object, ...]:
