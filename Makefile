@@ -94,6 +94,8 @@ soak: $(VENV)/.dev
 parity: $(VENV)/.runtime models
 	$(BIN)/python -m tests.parity.derive
 
+# Leaves the models: beside those that make fetched there may be your own.
 clean:
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
-	find rerank_server workers tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf $(VENV) .venvs .parity-venv dist build *.egg-info
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+	find rerank_server workers tests benchmarks docs systemd -name __pycache__ -type d -prune -exec rm -rf {} +
