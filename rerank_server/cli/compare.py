@@ -28,9 +28,9 @@ _FileOption = Annotated[
     typer.Option(
         "--file",
         metavar="FILE",
-        help='Many questions instead: JSON lines {"query", "docs", "relevant"}; relevant, '
-        'which may be missing, lists indices of docs, or grades them: {"0": 3}. '
-        ".gz is unpacked, - is standard input.",
+        help='Many questions instead: JSON lines {"query", "docs", "relevant"}; relevant has the '
+        'indices of relevant docs, or grades: {"0": 3}, or is left out. .gz is unpacked, - is '
+        "standard input.",
     ),
 ]
 
@@ -50,7 +50,12 @@ def compare(
     ] = None,
     k: Annotated[
         int | None,
-        typer.Option("--k", metavar="K", min=1, help=f"With --file: nDCG@K... Default: {_K}."),
+        typer.Option(
+            "--k",
+            metavar="K",
+            min=1,
+            help=f"With --file: nDCG, recall and overlap of the K first; default: {_K}.",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The answers as JSON.")] = False,
     html: Annotated[

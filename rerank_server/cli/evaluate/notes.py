@@ -36,9 +36,12 @@ def notes(
             yield f"{name} is degraded: {now.degraded}"
     yield from _labels(run)
     if common < len(run.asked):
-        yield f"quality and agreement rest on the {common} questions that every version answered"
+        yield (
+            f"every version answered {common} of {len(run.asked)} questions; "
+            "quality and agreement rest on these"
+        )
     if 0 < len(judged) < _FEW:
-        yield f"{len(judged)} labelled questions are few: only large differences can show"
+        yield f"few labelled questions ({len(judged)}): only large differences can show"
     if judged and all(len(one.question.docs) <= subject.k for one in judged):
         yield f"no question has more than {subject.k} documents: recall@{subject.k} is always 1"
 
@@ -50,6 +53,6 @@ def _labels(run: Run) -> Iterator[str]:
     if questions and unlabelled == len(questions):
         yield "no question has labels: agreement can be told, but not which version is right"
     elif unlabelled:
-        yield f"{unlabelled} questions have no labels; they count for agreement and speed only"
+        yield f"without labels, and counted for agreement and speed only: {unlabelled}"
     if idle:
-        yield f"{idle} questions have no relevant document; no ranking of them can be judged"
+        yield f"without a relevant document, so that no ranking can be judged: {idle}"

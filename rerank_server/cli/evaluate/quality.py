@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
+from importlib import import_module
 
 from rerank_server.cli.evaluate.questions import Question
 from rerank_server.errors import RerankServerError
@@ -21,12 +21,14 @@ def check_installed() -> None:
     Raises:
         MissingExtraError: the extra is not installed.
     """
-    missing = [name.replace("_", "-") for name in _NEEDED if find_spec(name) is None]
-    if missing:
+    try:
+        for name in _NEEDED:
+            import_module(name)
+    except ModuleNotFoundError as error:
         raise MissingExtraError(
-            f"labelled questions are judged with {' and '.join(missing)}, not installed here; "
+            f"labelled questions are judged with {error.name}, which is not installed here; "
             "install: pip install 'rerank-server[compare]'"
-        )
+        ) from error
 
 
 def names(k: int) -> tuple[str, str, str]:

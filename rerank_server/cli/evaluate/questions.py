@@ -16,10 +16,9 @@ from rerank_server.errors import UsageError
 from rerank_server.names import nearest
 
 STDIN = Path("-")
-_KEYS = ("query", "docs", "relevant")
+_KEYS = ("query", "docs", "relevant", "grades")
 _MOST_SHOWN = 20
 _HIGHEST_GRADE = 1000  # more is a slip, and gains are as large as grades
-_GRADES_HINT = '; write {"0": 1, "2": 3}, document index to grade'
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +108,7 @@ def question(number: int, line: bytes) -> Question:
     if not isinstance(docs, list) or not docs:
         raise LineError(f"docs is {_kind(docs)}; a list of one or more texts is needed")
     texts = tuple(_text(doc, f"docs[{index}]") for index, doc in enumerate(docs))
-    relevant = found.get("relevant")
-    grades = None if relevant is None else _grades(relevant, len(texts))
-    return Question(number, query, texts, grades)
+    return Question(number, query, texts, _labels(found, len(texts)))
 
 
 def _object(line: bytes) -> Mapping[str, object]:
@@ -150,36 +147,44 @@ def _text(value: object, name: str) -> str:
     return value
 
 
-def _grades(relevant: object, docs: int) -> tuple[int, ...]:
-    match relevant:
-        case dict():
-            return _by_index(relevant, docs)
-        case list() if any(isinstance(item, bool) for item in relevant):
-            if len(relevant) != docs or not all(isinstance(item, bool) for item in relevant):
-                raise LineError(
-                    f"relevant has {len(relevant)} items for {docs} documents; "
-                    "with true and false, one for each is needed"
-                )
-            return tuple(int(item) for item in relevant)
-        case list():
-            return _by_list([_whole(item, "relevant") for item in relevant], docs)
-    raise LineError(f"relevant is {_kind(relevant)}; a list of document indices is needed")
+def _labels(found: Mapping[str, object], docs: int) -> tuple[int, ...] | None:
+    relevant, grades = found.get("relevant"), found.get("grades")
+    if relevant is not None and grades is not None:
+        raise LineError("both relevant and grades; one is needed")
+    match relevant if grades is None else grades:
+        case None:
+            return None
+        case dict() as by_index:
+            return _by_index(by_index, docs)
+        case list() as items if grades is not None or _is_flag_list(items):
+            if len(items) != docs:
+                raise LineError(f"{len(items)} labels for {docs} documents; one each is needed")
+            flags = [int(item) if isinstance(item, bool) else item for item in items]
+            return tuple(_grade(_whole(item, "a label")) for item in flags)
+        case list() as items:
+            return _by_list([_whole(item, "relevant") for item in items], docs)
+        case other:
+            name = "relevant" if grades is None else "grades"
+            raise LineError(f"{name} is {_kind(other)}; a list is needed")
+
+
+def _is_flag_list(items: list[object]) -> bool:
+    return bool(items) and all(isinstance(item, bool) for item in items)
 
 
 def _by_list(items: list[int], docs: int) -> tuple[int, ...]:
-    """Read indices; but as many numbers as documents, which cannot be indices, are grades."""
-    if len(items) == docs and sorted(items) == list(range(docs)):
-        raise LineError(
-            "relevant may be the index of every document or a grade for each" + _GRADES_HINT
-        )
-    if len(items) == docs:
+    """Read indices; but as many numbers as documents, and some alike, can only be grades."""
+    is_one_each, are_alike = len(items) == docs, len(set(items)) < len(items)
+    if is_one_each and are_alike:
         return tuple(_grade(item) for item in items)
-    if len(set(items)) < len(items):
-        twice = next(item for item in items if items.count(item) > 1)
+    if is_one_each:
         raise LineError(
-            f"relevant names document {twice} twice; if these are grades, "
-            f"one for each of the {docs} documents is needed"
+            f"relevant has {docs} numbers for {docs} documents: indices of all of them, or grades? "
+            'for grades write "grades" instead'
         )
+    if are_alike:
+        twice = next(item for item in items if items.count(item) > 1)
+        raise LineError(f"relevant names document {twice} twice")
     _check_indices(items, docs)
     return tuple(int(index in items) for index in range(docs))
 
@@ -203,13 +208,14 @@ def _check_indices(indices: Iterable[int], docs: int) -> None:
 
 def _grade(value: int) -> int:
     if value > _HIGHEST_GRADE:
-        raise LineError(f"relevant has the grade {value}; {_HIGHEST_GRADE} is the highest")
+        raise LineError(f"the grade {value}; {_HIGHEST_GRADE} is the highest")
     return value
 
 
 def _whole(value: object, name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        shown = json.dumps(value)[:40] if isinstance(value, int | float) else _kind(value)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        shown = json.dumps(value)[:40] if is_number else _kind(value)
         raise LineError(f"{name} has {shown}; whole numbers from 0 are needed")
     return value
 

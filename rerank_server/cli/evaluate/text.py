@@ -94,7 +94,7 @@ def _failures(report: Report) -> list[str]:
     lines = [f"line {one.line}, {one.version}: {one.reason}" for one in failures[:_MOST_FAILURES]]
     if len(failures) > _MOST_FAILURES:
         lines.append(f"and {len(failures) - _MOST_FAILURES} more; --json has them all")
-    return _section(f"{len(failures)} requests failed:", lines)
+    return _section(f"requests that failed: {len(failures)}", lines)
 
 
 def _section(title: str, lines: Sequence[str]) -> list[str]:

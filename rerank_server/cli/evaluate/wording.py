@@ -27,7 +27,7 @@ def _verdict(found: Difference, judged: int, tests: int) -> str:
             f"p = {p(found.p_adjusted)} after Holm's correction for {tests} tests"
         )
     return (
-        f"No difference shown between {found.a} and {found.b} on {judged} questions: "
+        f"No difference shown between {found.a} and {found.b} (labelled questions: {judged}): "
         f"{figures}, p = {p(found.p_adjusted)} after Holm's correction for {tests} tests"
     )
 

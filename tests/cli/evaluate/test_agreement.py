@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import kendalltau
+
+from rerank_server.cli.evaluate.agreement import kendall, overlap, same_top
+
+RANKS = st.integers(2, 40).flatmap(
+    lambda n: st.tuples(st.permutations(range(1, n + 1)), st.permutations(range(1, n + 1)))
+)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "tau"),
+    [
+        ([1, 2, 3], [1, 2, 3], 1.0),
+        ([1, 2, 3], [3, 2, 1], -1.0),
+        ([1, 2, 3], [2, 1, 3], 1 / 3),
+        ([1], [1], None),
+    ],
+)
+def test_tau_of_known_rankings(a: list[int], b: list[int], tau: float | None) -> None:
+    assert kendall(a, b) == (tau if tau is None else pytest.approx(tau))
+
+
+@given(RANKS)
+def test_tau_is_that_of_scipy(ranks: tuple[list[int], list[int]]) -> None:
+    a, b = ranks
+
+    assert kendall(a, b) == pytest.approx(kendalltau(a, b).statistic)
+
+
+def test_the_first_documents_are_compared_by_place() -> None:
+    assert same_top([2, 1, 3], [3, 1, 2])
+    assert not same_top([2, 1, 3], [1, 2, 3])
+
+
+@pytest.mark.parametrize(("k", "share"), [(1, 0.0), (2, 0.5), (3, 1.0), (10, 1.0)])
+def test_overlap_counts_common_documents_among_the_first(k: int, share: float) -> None:
+    assert overlap([1, 2, 3], [3, 1, 2], k) == share
