@@ -18,6 +18,7 @@ from rerank_server.gateway.exchange import Exchange
 from rerank_server.gateway.frame import Frame
 from rerank_server.gateway.health import Health
 from rerank_server.gateway.metrics import Metrics
+from rerank_server.gateway.mirror import Witness
 from rerank_server.gateway.reference import Reference
 from rerank_server.gateway.scoring import Scoring
 from rerank_server.gateway.state import StateFile
@@ -36,6 +37,8 @@ class Parts:
     walker: Walker
     generation: int
     """Of this gateway; once the routes table has a newer one, clients are sent over to it."""
+    witness: Witness | None = None
+    """Who judges a version by the copies of requests that it scores."""
     log_access: bool = True
     """Whether each request is logged."""
     observe: Callable[[Exchange], None] | None = None
@@ -58,7 +61,7 @@ def build(parts: Parts, middleware: Sequence[Middleware] = ()) -> Starlette:
         ],
     )
     app.router.redirect_slashes = False
-    scoring = Scoring(parts.walker, parts.metrics, parts.routes)
+    scoring = Scoring(parts.walker, parts.metrics, parts.routes, parts.witness)
     pages = Dispatch(scoring, Cards(parts.state), Reference())
     app.router.default = Health(pages, parts.walker)
     return app

@@ -10,7 +10,7 @@ from typing import cast
 
 from starlette.types import Scope
 
-from rerank_server.gateway.dialect import Dialect, Fallback, Scores
+from rerank_server.gateway.dialect import Dialect, Fallback, ScoreRequest, Scores
 from rerank_server.gateway.native import NATIVE
 from rerank_server.gateway.table import View
 from rerank_server.gateway.trace import Trace
@@ -42,6 +42,8 @@ class Exchange:
     duration_s: float = 0.0
     """Until the answer began, or the client hung up."""
     fallback: Fallback | None = None
+    request: ScoreRequest | None = None
+    """What is to be scored; None until the body was read."""
     pairs: int = 0
     """Documents to be scored."""
     scores: Scores | None = None

@@ -8,6 +8,7 @@ from pathlib import Path
 from prometheus_client.metrics_core import Metric
 
 from rerank_server.gateway.exchange import Exchange
+from rerank_server.gateway.mirror_metrics import MirrorMetrics
 from rerank_server.gateway.slot_files import (
     BROKEN,
     Histogram,
@@ -17,6 +18,7 @@ from rerank_server.gateway.slot_files import (
     merge,
 )
 from rerank_server.gateway.slots import Slots
+from rerank_server.gateway.traffic_metrics import TrafficMetrics
 
 UNKNOWN = "unknown"
 """Label of requests that asked for no configured version: a client's text is never a label."""
@@ -35,6 +37,8 @@ class Metrics:
         self._requests: dict[tuple[str, int], Series] = {}
         self._durations: dict[str, Histogram] = {}
         self._fallbacks: dict[tuple[str, str, str], Series] = {}
+        self._traffic = TrafficMetrics(self._files)
+        self.mirror = MirrorMetrics(self._files)
         self._in_flight = self._files.series(
             "gauge_livesum",
             "reranker_gateway_in_flight",
@@ -90,6 +94,7 @@ class Metrics:
                 _BUCKETS_S,
             )
         durations.observe(exchange.duration_s)
+        self._traffic.count(exchange, version)
         if exchange.fallback is not None:
             self._count_fallback(exchange.fallback.asked, version, exchange.fallback.reason.value)
 

@@ -19,26 +19,32 @@ from rerank_server.gateway.dialects.choice import pick
 from rerank_server.gateway.exchange import Exchange
 from rerank_server.gateway.gate import Gate, Hold
 from rerank_server.gateway.metrics import UNKNOWN, Metrics
+from rerank_server.gateway.mirror import Mirroring, Original, Witness
 from rerank_server.gateway.queries import Part, join, split
 from rerank_server.gateway.replies import scores_of
+from rerank_server.gateway.split import headers as traffic_headers
+from rerank_server.gateway.split import key_of, split_of
 from rerank_server.gateway.table import Routes, View
 from rerank_server.gateway.trace import server_timing
 from rerank_server.gateway.upstream import Errand
 from rerank_server.gateway.walk import Journey, Walker
 
-KEY = b"x-rerank-key"
-"""What decides where the traffic is split; one key, one version."""
 _YES = ("1", "true")
 
 
 class Scoring:
     """What scores, at whatever path it was asked."""
 
-    def __init__(self, walker: Walker, metrics: Metrics, routes: Routes) -> None:
+    def __init__(
+        self, walker: Walker, metrics: Metrics, routes: Routes, witness: Witness | None = None
+    ) -> None:
         self._gate = Gate(metrics.holds)
         self._walker = walker
         self._routes = routes
         self._metrics = metrics
+        self._mirroring = Mirroring(
+            walker, routes, self._gate.load, metrics.mirror, witness=witness
+        )
 
     async def serve(
         self,
@@ -61,6 +67,7 @@ class Scoring:
                 body = await receive_body(receive, exchange, hold)
                 answer, more = await self._score(view, path_version, exchange, body, hold)
                 await send_json(send, answer, more)
+                self._mirror(exchange, len(body))
         finally:
             self._metrics.ended()
 
@@ -81,10 +88,10 @@ class Scoring:
             path_version=path_version,
             header=exchange.header(b"x-rerank-version"),
             model=request.model,
-            key=exchange.text(KEY) or exchange.request_id,
+            key=key_of(exchange),
         )
         exchange.version, exchange.arm = choice.version or UNKNOWN, choice.arm
-        exchange.pairs = len(request.docs)
+        exchange.request, exchange.pairs = request, len(request.docs)
         limits = hold.enter(choice.version, request.queries or (request.query,), request.docs)
         most_s = timeout_s(exchange.header(HEADER), limits.request_timeout_s)
         errand = Errand(
@@ -101,7 +108,7 @@ class Scoring:
         exchange.fallback = _counted(choice, result)
         answer = exchange.dialect.render(request, result)
         said = headers(result.version, result.fallback, result.degraded)
-        return answer, [*said, server_timing(result)]
+        return answer, [*said, *traffic_headers(result.split), server_timing(result)]
 
     async def _result(
         self, journey: Journey, request: ScoreRequest, errand: Errand, exchange: Exchange
@@ -130,6 +137,7 @@ class Scoring:
             scores=part.scores,
             fallback=part.fallback,
             degraded=part.degraded,
+            split=split_of(exchange),
             total_ms=(time.monotonic() - exchange.started) * 1000,
             request_id=exchange.request_id,
             created_s=int(time.time()),
@@ -142,6 +150,23 @@ class Scoring:
         arrival = await self._walker.walk(journey, replace(errand, payload=payload))
         scores = scores_of(arrival.answer, len(docs))
         return Part(arrival.version, scores, arrival.fallback, arrival.degraded)
+
+    def _mirror(self, exchange: Exchange, body_bytes: int) -> None:
+        """Offer an answered request to be copied."""
+        version, fallback = exchange.version, exchange.fallback
+        assert version is not None, "it was answered"
+        assert exchange.request is not None, "it was answered"
+        assert exchange.scores is not None, "it was answered"
+        self._mirroring.offer(
+            Original(
+                request_id=exchange.request_id,
+                version=version,
+                asked=version if fallback is None else fallback.asked,
+                request=exchange.request,
+                scores=exchange.scores,
+                body_bytes=body_bytes,
+            )
+        )
 
 
 def headers(

@@ -19,13 +19,14 @@ from rerank_server.gateway.trace import Trace
 _MAX_IDLE = 64  # connections kept per worker; what a burst opened beyond is closed after use
 _HEAD = (
     b"POST %b HTTP/1.1\r\nhost: worker\r\ncontent-type: application/json\r\n"
-    b"content-length: %d\r\n%b: %d\r\n%b: %d\r\nx-request-id: %b\r\n%b%b\r\n"
+    b"content-length: %d\r\n%b: %d\r\n%b: %d\r\nx-request-id: %b\r\n%b%b%b\r\n"
 )
 _PATH = wire.SCORE_PATH.encode()
 _PROBE_PATH = wire.PROBE_PATH.encode()
 _DEADLINE = wire.HEADER_DEADLINE_MS.encode()
 _MAX_QUEUED_PAIRS = wire.HEADER_MAX_QUEUED_PAIRS.encode()
 _ALONE = f"{wire.HEADER_ALONE}: 1\r\n".encode()
+_COPY = f"{wire.HEADER_MIRROR}: 1\r\n".encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ class Errand:
     """Whether the worker must score it in a batch of its own."""
     is_probe: bool = False
     """Whether the worker is to score its own fixed pairs instead of the payload."""
+    is_copy: bool = False
+    """Whether it is for comparison only: the worker scores it while nothing else waits."""
     max_queued_pairs: int = wire.MAX_QUEUED_PAIRS
     """Most pairs that may wait there, its own included."""
     trace: Trace | None = None
@@ -167,6 +170,7 @@ def _head(errand: Errand, remaining_s: float) -> bytes:
         errand.max_queued_pairs,
         errand.request_id.encode("ascii"),
         _ALONE if errand.is_alone else b"",
+        _COPY if errand.is_copy else b"",
         b"" if errand.trace is None else errand.trace.header_line(),
     )
 

@@ -1,0 +1,275 @@
+"""Scores copies of answered requests with another version, and compares the two rankings.
+
+A copy is worth less than any request: it is made when the answer is sent, waits its turn in a
+short queue of its own, and is shed wherever it would be in the way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+import traceback
+from array import array
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol, assert_never
+
+import orjson
+
+from rerank_server.core.agreement import Agreement, agreement
+from rerank_server.core.routing import RoutesTable, Target, VersionRoute
+from rerank_server.core.traffic import Mirror, fraction
+from rerank_server.errors import OverloadedError, RerankServerError
+from rerank_server.gateway.connection import Answer
+from rerank_server.gateway.dialect import ScoreRequest, Scores
+from rerank_server.gateway.gate import Load
+from rerank_server.gateway.replies import scores_of
+from rerank_server.gateway.table import Routes
+from rerank_server.gateway.upstream import Errand, Lost, Refused
+from rerank_server.gateway.walk import Walker
+
+log = logging.getLogger(__name__)
+
+MAX_WAITING = 16
+"""Copies that wait, beside the one that is being scored."""
+MAX_HELD_BYTES = 8 << 20
+"""Of texts and scores of the copies that wait or are being scored."""
+MAX_DOCS = 2_000
+"""Comparing that many rankings' places takes 3 ms, for which the event loop stands still."""
+PAUSE_S = 600.0
+"""How long a version gets no copies after one of its processes died with one. As long as a text
+that kills is refused: it must not kill the process again that has requests of its own."""
+
+
+class Result(StrEnum):
+    """What became of a request that was drawn to be copied."""
+
+    COMPARED = "compared"
+    FAILED = "failed"
+    """The version could not score it, not in time, or its process died."""
+    SHED = "shed"
+    """There was no room for it, or nobody to score it."""
+    SKIPPED = "skipped"
+    """There is nothing to compare: one document, several queries, or very many documents."""
+
+
+class Tallies(Protocol):
+    """What counts the copies."""
+
+    def count(self, version: str, to: str, result: Result) -> None:
+        """Count what became of a copy of a request that `version` answered."""
+
+    def compare(
+        self, version: str, to: str, docs: int, found: Agreement, latency_ratio: float | None
+    ) -> None:
+        """Count how two rankings of so many documents agree."""
+
+
+class Witness(Protocol):
+    """Who judges a version by its copies."""
+
+    def compared(self, served: str, to: str, tau: float) -> None:
+        """Learn how far the two rankings of a request agree."""
+
+    def failed(self, served: str, to: str) -> None:
+        """Learn that `to` could not score a copy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """A request that was answered."""
+
+    request_id: str
+    version: str
+    """Who answered it."""
+    asked: str
+    """Who should have."""
+    request: ScoreRequest
+    scores: Scores
+    body_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """What is kept of an answered request."""
+
+    version: str
+    to: str
+    request_id: str
+    payload: bytes
+    raw: array[float]
+    inference_ms: float
+
+    @property
+    def held_bytes(self) -> int:
+        return len(self.payload) + len(self.raw) * self.raw.itemsize
+
+
+class Mirroring:
+    """The copies of one gateway process. Never raises, never waits for anything in `offer`."""
+
+    def __init__(
+        self,
+        walker: Walker,
+        routes: Routes,
+        load: Load,
+        tallies: Tallies,
+        *,
+        witness: Witness | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._walker = walker
+        self._routes = routes
+        self._load = load
+        self._tallies = tallies
+        self._witness = witness
+        self._clock = clock
+        self._waiting: deque[_Copy] = deque()
+        self._held_bytes = 0
+        self._task: asyncio.Task[None] | None = None
+        self._turn = 0
+        self._paused_until: dict[str, float] = {}
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the copies that wait or are being scored."""
+        return self._held_bytes
+
+    def offer(self, original: Original) -> None:
+        """Copy a request that was just answered, if it is drawn and there is room.
+
+        The copy is scored later, by a task of its own.
+        """
+        table = self._table()
+        mirror = None if table is None else table.mirror
+        if table is None or mirror is None or not _is_drawn(mirror, original):
+            return
+        if not _is_comparable(original):
+            self._tallies.count(original.version, mirror.to, Result.SKIPPED)
+        elif not self._has_room(original.body_bytes) or self._route(table, mirror.to) is None:
+            self._tallies.count(original.version, mirror.to, Result.SHED)
+        else:
+            self._keep(_copy_of(original, mirror.to))
+
+    def _table(self) -> RoutesTable | None:
+        view = self._routes.current()
+        return None if view is None else view.table
+
+    def _has_room(self, more_bytes: int) -> bool:
+        is_full = len(self._waiting) >= MAX_WAITING
+        return not is_full and self._held_bytes + more_bytes <= MAX_HELD_BYTES
+
+    def _route(self, table: RoutesTable, to: str) -> VersionRoute | None:
+        """Return the way to the version that scores the copies; None while it is to have none."""
+        route = table.versions.get(to)
+        if route is None or not route.enabled or not route.targets or table.is_stopping:
+            return None
+        if self._load.requests * 2 > table.limits.max_concurrent_requests:
+            return None
+        return None if self._clock() < self._paused_until.get(to, -math.inf) else route
+
+    def _keep(self, copy: _Copy) -> None:
+        self._waiting.append(copy)
+        self._held_bytes += copy.held_bytes
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._work(), name="mirror")
+
+    async def _work(self) -> None:
+        """Score what waits, one copy after the other."""
+        while self._waiting:
+            copy = self._waiting.popleft()
+            try:
+                result = await self._result(copy)
+            except Exception as error:
+                # Without the message: it may hold a text.
+                stack = "".join(traceback.format_tb(error.__traceback__))
+                fields = {"error": type(error).__name__, "to": copy.to, "stack": stack}
+                log.error("copy failed unexpectedly", extra=fields)
+                result = Result.FAILED
+            finally:
+                self._held_bytes -= copy.held_bytes
+            self._tallies.count(copy.version, copy.to, result)
+            if result is Result.FAILED and self._witness is not None:
+                self._witness.failed(copy.version, copy.to)
+
+    async def _result(self, copy: _Copy) -> Result:
+        table = self._table()
+        route = None if table is None else self._route(table, copy.to)
+        if route is None:
+            return Result.SHED
+        self._turn += 1
+        target = route.targets[self._turn % len(route.targets)]
+        errand = Errand(
+            payload=copy.payload,
+            request_id=copy.request_id,
+            deadline=self._clock() + route.limits.request_timeout_s,
+            max_queued_pairs=route.limits.max_queued_pairs,
+            is_copy=True,
+        )
+        try:
+            outcome = await self._walker.ask(target, errand)
+            match outcome:
+                case Answer():
+                    self._compare(copy, scores_of(outcome, len(copy.raw)))
+                    return Result.COMPARED
+                case Refused():
+                    return Result.SHED
+                case Lost():
+                    self._pause(copy, target)
+                    return Result.FAILED
+                case _:
+                    assert_never(outcome)
+        except OverloadedError:
+            return Result.SHED
+        except RerankServerError:
+            return Result.FAILED
+
+    def _compare(self, copy: _Copy, scores: Scores) -> None:
+        found = agreement(copy.raw, scores.raw)
+        is_timed = copy.inference_ms > 0 and scores.inference_ms > 0
+        ratio = scores.inference_ms / copy.inference_ms if is_timed else None
+        self._tallies.compare(copy.version, copy.to, len(copy.raw), found, ratio)
+        if self._witness is not None:
+            self._witness.compared(copy.version, copy.to, found.tau)
+
+    def _pause(self, copy: _Copy, target: Target) -> None:
+        self._paused_until[copy.to] = self._clock() + PAUSE_S
+        log.warning(
+            "worker lost while scoring a copy; it gets none for a while",
+            extra={
+                "version": copy.to,
+                "instance": target.instance,
+                "request_id": copy.request_id,
+                "pause_s": PAUSE_S,
+            },
+        )
+
+
+def _is_drawn(mirror: Mirror, original: Original) -> bool:
+    """Tell whether a request is one of the share that is copied; always the same for one id.
+
+    Never one that the version has answered, or should have: it may have died with it.
+    """
+    if mirror.to in (original.version, original.asked):
+        return False
+    return fraction(original.request_id, "mirror") < mirror.share
+
+
+def _is_comparable(original: Original) -> bool:
+    return original.request.queries is None and 2 <= len(original.request.docs) <= MAX_DOCS
+
+
+def _copy_of(original: Original, to: str) -> _Copy:
+    request, scores = original.request, original.scores
+    return _Copy(
+        version=original.version,
+        to=to,
+        request_id=original.request_id,
+        payload=orjson.dumps({"query": request.query, "docs": request.docs}),
+        raw=array("d", scores.raw),
+        inference_ms=scores.inference_ms,
+    )

@@ -1,0 +1,291 @@
+"""Whatever becomes of copies, the requests beside them are answered as if there were none."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rerank_server.core.routing import FallbackReason, RoutesTable, Target
+from rerank_server.core.traffic import Mirror
+from rerank_server.gateway.mirror import MAX_HELD_BYTES, MAX_WAITING
+from rerank_server.gateway.upstream import Errand, Lost, Outcome, Refused, SocketUpstream
+from tests.gateway.fakes import LIMITS, by_length, route, scores, table
+from tests.gateway.front import POST, Client, Front
+from tests.gateway.harness import Gateway, Run, series
+from tests.gateway.process import PATIENCE_S, Fleet, pss_bytes, wait_gone
+from tests.gateway.worker import Worker
+
+BODY = {"query": "q", "docs": ["aa", "b"]}
+MANY = 3 * MAX_WAITING
+LARGE = 50_000_000
+
+
+def mirrored(sockets: str = "/nowhere", share: float = 1.0) -> RoutesTable:
+    """Return two versions; the second scores copies of what the first answers."""
+    routes = table(
+        route("v1", "v1.1", sockets=sockets),
+        route("v2", "v2.1", sockets=sockets),
+        limits=replace(LIMITS, max_body_bytes=LARGE, max_in_flight_bytes=10 * LARGE),
+    )
+    return replace(routes, mirror=Mirror("v2", share))
+
+
+class Split:
+    """The first version's worker answers; the second's behaves as told."""
+
+    def __init__(self, outcome: Outcome | None) -> None:
+        self._outcome = outcome
+        self.copies = 0
+        self.has_copied = asyncio.Event()
+
+    async def score(self, target: Target, errand: Errand) -> Outcome:
+        if not errand.is_copy:
+            return by_length(errand)
+        self.copies += 1
+        self.has_copied.set()
+        if self._outcome is None:
+            await asyncio.Event().wait()
+        assert self._outcome is not None
+        return self._outcome
+
+
+async def ask(client: Client, count: int) -> list[int]:
+    """Return the statuses of so many requests, one after the other."""
+    statuses = []
+    for _ in range(count):
+        await client.send(POST)
+        statuses.append((await client.answer())[0])
+    return statuses
+
+
+@pytest.mark.parametrize(
+    ("outcome", "result"),
+    [
+        pytest.param(None, "shed", id="hangs"),
+        pytest.param(Lost(), "failed", id="dies"),
+        pytest.param(Refused(FallbackReason.LOST), "shed", id="refuses"),
+        pytest.param(scores([0.0]), "failed", id="talks nonsense"),
+    ],
+)
+def test_every_request_is_answered_whatever_the_mirror_does(
+    gateway: Gateway, run: Run, outcome: Outcome | None, result: str
+) -> None:
+    gateway.show(mirrored())
+    workers = Split(outcome)
+
+    async def scenario() -> None:
+        gateway.use(workers)
+        async with Front(gateway.app) as front:
+            assert await ask(await front.connect(), MANY) == [200] * MANY
+
+    run(scenario())
+    said = series(gateway.get("/metrics").text)
+    assert said['reranker_requests_total{status="200",version="v1"}'] == MANY
+    name = "reranker_mirror_requests_total"
+    assert said[name + f'{{result="{result}",to="v2",version="v1"}}'] >= 1
+    assert said[name + '{result="compared",to="v2",version="v1"}'] == 0
+    assert workers.copies <= MANY
+
+
+def test_a_mirror_that_hangs_is_asked_once_and_the_queue_behind_it_is_bounded(
+    gateway: Gateway, run: Run
+) -> None:
+    gateway.show(mirrored())
+    workers = Split(None)
+
+    async def scenario() -> None:
+        gateway.use(workers)
+        async with Front(gateway.app) as front:
+            await ask(await front.connect(), MANY)
+
+    run(scenario())
+    said = series(gateway.get("/metrics").text)
+    shed = said['reranker_mirror_requests_total{result="shed",to="v2",version="v1"}']
+    assert workers.copies == 1
+    assert shed == MANY - MAX_WAITING - 1
+
+
+def test_a_client_that_hung_up_is_not_copied(gateway: Gateway, run: Run, short_dir: Path) -> None:
+    async def scenario() -> None:
+        gateway.use(SocketUpstream())
+        gateway.show(mirrored(str(short_dir)))
+        with Worker(short_dir / "v1.1.sock") as worker, Worker(short_dir / "v2.1.sock") as other:
+            async with Front(gateway.app) as front:
+                client = await front.connect()
+                await client.send(POST)
+                peer = await worker.accept()
+                await peer.request()
+                client.abort()
+                await peer.end()
+                await front.idle()
+
+                stays = await front.connect()  # what is copied first is this one's request
+                await stays.send(POST.replace(b'"aa"', b'"bb"'))
+                peer = await worker.accept()
+                await peer.request()
+                await peer.scores(0.2, 0.1)
+                assert (await stays.answer())[0] == 200
+                copied = await (await other.accept()).request()
+                assert b'"bb"' in copied.body
+                assert copied.headers["x-rerank-mirror"] == "1"
+
+    run(scenario())
+
+
+def test_the_metrics_are_there_by_pair_of_versions(gateway: Gateway, run: Run) -> None:
+    gateway.show(mirrored())
+
+    async def scenario() -> None:
+        workers = Split(scores([1.0, 2.0], inference_ms=5.0))
+        gateway.use(workers)
+        async with Front(gateway.app) as front:
+            await ask(await front.connect(), 2)
+
+    run(scenario())
+    said = series(gateway.get("/metrics").text)
+
+    pair = 'to="v2",version="v1"'
+    name = "reranker_mirror_requests_total"
+    results = {
+        result: said[f'{name}{{result="{result}",{pair}}}']
+        for result in ("compared", "failed", "shed", "skipped")
+    }
+    assert results == {"compared": 2, "failed": 0, "shed": 0, "skipped": 0}
+    assert said[f"reranker_mirror_pairs_total{{{pair}}}"] == 4
+    assert said[f"reranker_mirror_top1_agreements_total{{{pair}}}"] == 0
+    assert said[f"reranker_mirror_kendall_tau_sum{{{pair}}}"] == -2
+    assert said[f"reranker_mirror_kendall_tau_count{{{pair}}}"] == 2
+    assert said[f'reranker_mirror_kendall_tau_bucket{{le="-0.8",{pair}}}'] == 2
+    assert said[f"reranker_mirror_overlap_ratio_sum{{{pair}}}"] == 2
+    assert said[f"reranker_mirror_latency_ratio_sum{{{pair}}}"] == 4
+    assert said[f'reranker_mirror_latency_ratio_bucket{{le="1.5",{pair}}}'] == 0
+    assert said[f'reranker_mirror_latency_ratio_bucket{{le="2.0",{pair}}}'] == 2
+
+
+def test_errors_and_requests_without_documents_are_not_compared(gateway: Gateway) -> None:
+    gateway.show(mirrored())
+
+    gateway.post(body={"query": 3, "docs": ["a", "b"]})
+    gateway.post(body={"query": "q", "docs": []})
+    gateway.post("/rerank/v2", body=BODY)
+
+    said = series(gateway.get("/metrics").text)
+    found = {key: value for key, value in said.items() if "mirror_requests" in key and value}
+    assert found == {'reranker_mirror_requests_total{result="skipped",to="v2",version="v1"}': 1.0}
+    assert not any(errand.is_copy for errand in gateway.workers.errands)
+
+
+# --- as processes -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fleet(short_dir: Path) -> Iterator[Fleet]:
+    """Return a run dir with a mirror, and nothing started."""
+    with Fleet(short_dir) as fleet:
+        fleet.publish(mirrored(str(short_dir)))
+        yield fleet
+
+
+class Two:
+    """The sockets of both versions; the test plays the workers."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.first = Worker(fleet.run_dir / "v1.1.sock")
+        self.second = Worker(fleet.run_dir / "v2.1.sock")
+        self._fleet = fleet
+
+    def ask(self, pool: ThreadPoolExecutor, runner: asyncio.Runner, body: object) -> int:
+        """Post a request, answer it as the first version's worker, and return its status."""
+        answer = pool.submit(self._fleet.post, body)
+        peer = runner.run(self.first.accept())
+        runner.run(peer.request())
+        runner.run(peer.scores(0.2, 0.1))
+        status = answer.result(PATIENCE_S).status_code
+        peer.close()
+        return status
+
+    def close(self) -> None:
+        self.first.die()
+        self.second.die()
+
+
+@pytest.fixture
+def two(fleet: Fleet) -> Iterator[Two]:
+    """Return both versions' sockets."""
+    two = Two(fleet)
+    yield two
+    two.close()
+
+
+@pytest.mark.process
+def test_a_gateway_that_ends_waits_for_no_copy(fleet: Fleet, two: Two) -> None:
+    gateway = fleet.start()
+    pid = gateway.ready()
+    with ThreadPoolExecutor(1) as pool, asyncio.Runner() as runner:
+        assert two.ask(pool, runner, BODY) == 200
+        copy = runner.run(two.second.accept())
+        runner.run(copy.request())
+        assert two.ask(pool, runner, BODY) == 200  # and its copy waits
+
+        gateway.process.send_signal(signal.SIGTERM)
+
+        assert gateway.process.wait(5.0) == 0
+        runner.run(copy.end())
+    wait_gone(pid)
+    assert "Traceback" not in fleet.log()
+    assert "never retrieved" not in fleet.log()
+
+
+@pytest.mark.process
+def test_the_memory_for_copies_is_bounded(fleet: Fleet, two: Two) -> None:
+    gateway = fleet.start()
+    pid = gateway.ready()
+    large = {"query": "q", "docs": ["d" * 500_000, "e" * 500_000]}
+    with ThreadPoolExecutor(1) as pool, asyncio.Runner() as runner:
+        two.ask(pool, runner, large)
+        runner.run(runner.run(two.second.accept()).request())  # and never answers
+        before = pss_bytes([pid])
+
+        for _ in range(30):
+            assert two.ask(pool, runner, large) == 200
+
+        assert pss_bytes([pid]) - before < 2 * MAX_HELD_BYTES
+    said = series(fleet.get("/metrics").text)
+    assert said['reranker_mirror_requests_total{result="shed",to="v2",version="v1"}'] == 23
+    os.kill(pid, 0)
+
+
+def test_a_pipelined_request_after_a_copied_one_is_answered(gateway: Gateway, run: Run) -> None:
+    gateway.show(mirrored())
+
+    async def scenario() -> None:
+        gateway.use(Split(None))
+        async with Front(gateway.app) as front:
+            client = await front.connect()
+            await client.send(POST * 3)
+            assert [(await client.answer())[0] for _ in range(3)] == [200] * 3
+
+    run(scenario())
+
+
+def test_a_strict_request_is_copied_too(gateway: Gateway, run: Run) -> None:
+    gateway.show(mirrored())
+
+    async def scenario() -> None:
+        workers = Split(scores([1.0, 2.0]))
+        gateway.use(workers)
+        async with Front(gateway.app) as front:
+            client = await front.connect()
+            await client.send(POST.replace(b"host: x", b"host: x\r\nx-rerank-strict: 1"))
+            assert (await client.answer())[0] == 200
+            async with asyncio.timeout(PATIENCE_S):
+                await workers.has_copied.wait()
+
+    run(scenario())
