@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -251,15 +250,16 @@ def test_the_memory_for_copies_is_bounded(fleet: Fleet, two: Two) -> None:
     with ThreadPoolExecutor(1) as pool, asyncio.Runner() as runner:
         two.ask(pool, runner, large)
         runner.run(runner.run(two.second.accept()).request())  # and never answers
+        for _ in range(15):  # the copies' room is full, the allocator has its own
+            assert two.ask(pool, runner, large) == 200
         before = pss_bytes([pid])
 
         for _ in range(30):
             assert two.ask(pool, runner, large) == 200
 
-        assert pss_bytes([pid]) - before < 2 * MAX_HELD_BYTES
+        assert pss_bytes([pid]) - before < MAX_HELD_BYTES  # 30 MB of texts came
     said = series(fleet.get("/metrics").text)
-    assert said['reranker_mirror_requests_total{result="shed",to="v2",version="v1"}'] == 23
-    os.kill(pid, 0)
+    assert said['reranker_mirror_requests_total{result="shed",to="v2",version="v1"}'] == 38
 
 
 def test_a_pipelined_request_after_a_copied_one_is_answered(gateway: Gateway, run: Run) -> None:
