@@ -14,11 +14,11 @@ from starlette.responses import Response
 from rerank_server.gateway import access_log
 from rerank_server.gateway.cards import Cards
 from rerank_server.gateway.dispatch import Dispatch
+from rerank_server.gateway.evidence import Evidence
 from rerank_server.gateway.exchange import Exchange
 from rerank_server.gateway.frame import Frame
 from rerank_server.gateway.health import Health
 from rerank_server.gateway.metrics import Metrics
-from rerank_server.gateway.mirror import Witness
 from rerank_server.gateway.reference import Reference
 from rerank_server.gateway.scoring import Scoring
 from rerank_server.gateway.state import StateFile
@@ -37,8 +37,8 @@ class Parts:
     walker: Walker
     generation: int
     """Of this gateway; once the routes table has a newer one, clients are sent over to it."""
-    witness: Witness | None = None
-    """Who judges a version by the copies of requests that it scores."""
+    evidence: Evidence | None = None
+    """What a rollout is judged by."""
     log_access: bool = True
     """Whether each request is logged."""
     observe: Callable[[Exchange], None] | None = None
@@ -61,7 +61,7 @@ def build(parts: Parts, middleware: Sequence[Middleware] = ()) -> Starlette:
         ],
     )
     app.router.redirect_slashes = False
-    scoring = Scoring(parts.walker, parts.metrics, parts.routes, parts.witness)
+    scoring = Scoring(parts.walker, parts.metrics, parts.routes, parts.evidence)
     pages = Dispatch(scoring, Cards(parts.state), Reference())
     app.router.default = Health(pages, parts.walker)
     return app
@@ -72,6 +72,8 @@ def _observers(parts: Parts) -> Callable[[Exchange], None]:
     told: list[Callable[[Exchange], None]] = [parts.metrics.count]
     if parts.log_access:
         told.append(access_log.write)
+    if parts.evidence is not None:
+        told.append(parts.evidence.count)
     if parts.observe is not None:
         told.append(parts.observe)
 

@@ -18,6 +18,7 @@ from uvicorn_worker import UvicornWorker
 
 from rerank_server.gateway import lifeline
 from rerank_server.gateway.app import Parts, build
+from rerank_server.gateway.evidence import Evidence
 from rerank_server.gateway.ledger import LossLedger
 from rerank_server.gateway.metrics import Metrics
 from rerank_server.gateway.options import Options
@@ -66,12 +67,14 @@ class GatewayWorker(UvicornWorker):  # type: ignore[misc]  # the package has no 
         run_dir = options.run_dir
         self._spans = _spans(options.otlp_endpoint)
         routes = RoutesFile(run_dir / "routes.json", options.processes)
+        self._evidence = Evidence(run_dir / "gateway", routes)
         parts = Parts(
             routes=routes,
             state=StateFile(run_dir / "state.json"),
             metrics=Metrics(run_dir / "metrics"),
             walker=Walker(SocketUpstream(), LossLedger(run_dir / "gateway")),
             generation=options.generation,
+            evidence=self._evidence,
             log_access=options.access_log,
             observe=None if self._spans is None else self._spans.record,
         )
@@ -82,7 +85,8 @@ class GatewayWorker(UvicornWorker):  # type: ignore[misc]  # the package has no 
 
     async def _serve(self) -> None:
         self.config.app = self.wsgi
-        server = _ReadyServer(self.config, self.app.options.ready_fd, self._spans)
+        ready_fd = self.app.options.ready_fd
+        server = _ReadyServer(self.config, ready_fd, self._evidence, self._spans)
         self._install_sigquit_handler()
         await server.serve(sockets=self.sockets)
         if not server.started:
@@ -97,19 +101,32 @@ def _spans(endpoint: str | None) -> Spans | None:
     return Spans(endpoint)
 
 
+def _log_death(task: asyncio.Task[None]) -> None:
+    """Say why a task ended that never should; the supervisor notices by the silence."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("a task ended", extra={"task": task.get_name()}, exc_info=error)
+
+
 class _ReadyServer(Server):
-    def __init__(self, config: Any, ready_fd: int, spans: Spans | None) -> None:
+    def __init__(self, config: Any, ready_fd: int, evidence: Evidence, spans: Spans | None) -> None:
         super().__init__(config)
         self._ready_fd = ready_fd
+        self._evidence = evidence
+        self._teller: asyncio.Task[None] | None = None
         self._spans = spans
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        self._teller = asyncio.create_task(self._evidence.run(), name="evidence")
+        self._teller.add_done_callback(_log_death)
         with contextlib.suppress(OSError):  # the supervisor may have stopped listening for it
             os.write(self._ready_fd, b"ready %d\n" % os.getpid())
         log.info("gateway process ready", extra={"pid": os.getpid()})
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await super().shutdown(sockets)
+        if self._teller is not None:
+            self._teller.cancel()
+            await asyncio.wait([self._teller])  # it tells once more, what came last included
         if self._spans is not None:
             await asyncio.to_thread(self._spans.close)
