@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rerank_server.core.routing import FallbackReason
+from rerank_server.core.traffic import Split
 from rerank_server.errors import RerankServerError
 
 
@@ -51,6 +52,10 @@ class Scores:
     windows: Sequence[Sequence[int]] = ()
     """For each document the best of its windows: first character, the one behind the last, number,
     count; empty where the version cuts documents off."""
+    stages: Sequence[str] = ()
+    """Of a cascade, for each document the version whose score it is; empty where there is none."""
+    cascade: Sequence[str] = ()
+    """Of a cascade the versions that had something to do, in order."""
     queue_ms: float = 0.0
     tokenize_ms: float = 0.0
     inference_ms: float = 0.0
@@ -70,6 +75,8 @@ class ScoreResult:
     fallback: Fallback | None = None
     degraded: FallbackReason | None = None
     """Why the version runs on a lesser device than it should; None while it does not."""
+    split: Split | None = None
+    """What the split of the traffic decided; None where it decided nothing."""
     total_ms: float = 0.0
     request_id: str = ""
     created_s: int = 0

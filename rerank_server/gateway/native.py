@@ -39,9 +39,13 @@ class Native:
         if request.return_docs:
             for ranked, i in zip(ranking, order, strict=True):
                 ranked["doc"] = request.docs[i]
+        if scores.stages:
+            for ranked, i in zip(ranking, order, strict=True):
+                ranked["stage"] = scores.stages[i]
         if scores.truncated or scores.windows:
             _tell_lengths(ranking, order, scores)
         fallback = result.fallback
+        told = {} if result.split is None else {"traffic": result.split}
         return orjson.dumps(
             {
                 "version": result.version,
@@ -51,6 +55,7 @@ class Native:
                 if fallback is None
                 else {"from": fallback.asked, "reason": fallback.reason},
                 "degraded": result.degraded,
+                **told,
                 "usage": {"pairs": len(scores.raw), "tokens": sum(scores.tokens)},
                 "timing_ms": {
                     "queue": round(scores.queue_ms, 3),

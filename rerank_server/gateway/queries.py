@@ -74,17 +74,23 @@ def _merged(questions: Sequence[Question], parts: Sequence[Part]) -> Scores:
     count = sum(len(question.docs) for question in questions)
     raw, unit, tokens = [0.0] * count, [0.0] * count, [0] * count
     truncated: list[int] = []
+    stages = [""] * count
     for question, part in zip(questions, parts, strict=True):
         scores = part.scores
         for i, place in enumerate(question.places):
             raw[place], unit[place] = scores.raw[i], scores.unit[i]
             tokens[place] = scores.tokens[i] if i < len(scores.tokens) else 0
         truncated += [question.places[i] for i in scores.truncated]
+        for place, stage in zip(question.places, scores.stages, strict=False):
+            stages[place] = stage
     return Scores(
         raw=raw,
         unit=unit,
         tokens=tokens,
         truncated=sorted(truncated),
+        stages=stages if all(stages) else (),
+        # A query with few documents skips the first stages, and only those.
+        cascade=max((part.scores.cascade for part in parts), key=len),
         queue_ms=max(part.scores.queue_ms for part in parts),
         tokenize_ms=sum(part.scores.tokenize_ms for part in parts),
         inference_ms=sum(part.scores.inference_ms for part in parts),

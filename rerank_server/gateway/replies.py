@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import orjson
 
@@ -40,6 +40,8 @@ def scores_of(answer: Answer, docs: int) -> Scores:
         tokens=tokens if isinstance(tokens, list) else [],
         truncated=truncated if isinstance(truncated, list) else [],
         windows=windows if isinstance(windows, list) and len(windows) == docs else (),
+        stages=_names(body, "stages"),
+        cascade=_names(body, "cascade"),
         queue_ms=_number(body, "queue_ms"),
         tokenize_ms=_number(body, "tokenize_ms"),
         inference_ms=_number(body, "inference_ms"),
@@ -83,6 +85,12 @@ def _numbers(body: Mapping[str, object], key: str, count: int) -> list[float]:
     if not set(map(type, values)) <= {float, int}:
         raise ModelError(f"the model gave a {key} score that is no number")
     return values
+
+
+def _names(body: Mapping[str, object], key: str) -> Sequence[str]:
+    """Return the versions that a cascade names; a worker knows of none."""
+    names = body.get(key)
+    return names if isinstance(names, list) else ()
 
 
 def _number(body: Mapping[str, object], key: str) -> float:

@@ -24,6 +24,7 @@ from rerank_server.gateway.queries import Part, join, split
 from rerank_server.gateway.replies import scores_of
 from rerank_server.gateway.split import headers as traffic_headers
 from rerank_server.gateway.split import key_of, split_of
+from rerank_server.gateway.stages import stage_headers
 from rerank_server.gateway.table import Routes, View
 from rerank_server.gateway.trace import server_timing
 from rerank_server.gateway.upstream import Errand
@@ -108,7 +109,8 @@ class Scoring:
         exchange.fallback = _counted(choice, result)
         answer = exchange.dialect.render(request, result)
         said = headers(result.version, result.fallback, result.degraded)
-        return answer, [*said, *traffic_headers(result.split), server_timing(result)]
+        said += [*traffic_headers(result.split), *stage_headers(result.scores)]
+        return answer, [*said, server_timing(result)]
 
     async def _result(
         self, journey: Journey, request: ScoreRequest, errand: Errand, exchange: Exchange

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -19,7 +19,9 @@ from rerank_server.core.routing import (
     absence,
 )
 from rerank_server.core.stops import stops, why
+from rerank_server.core.traffic import Stage
 from rerank_server.errors import DeadlineError, UnavailableError, WorkerLostError
+from rerank_server.gateway import cascade
 from rerank_server.gateway.connection import Answer
 from rerank_server.gateway.dialect import Fallback
 from rerank_server.gateway.ledger import DEATHS_TO_REFUSE, LossLedger, digest_of
@@ -97,6 +99,23 @@ class Arrival:
     """Why it runs on a lesser device than it should; None while it does not."""
 
 
+@dataclass(frozen=True, slots=True)
+class _DeadEnd:
+    """Nobody took the request."""
+
+    journey: Journey
+    """As it was in the end."""
+    refusal: FallbackReason | None
+    """Of the version asked for, if it was reached at all."""
+
+
+@dataclass(slots=True)
+class _Trip:
+    """What has befallen a request so far, in whatever stage."""
+
+    losses: int = 0
+
+
 class Walker:
     """Walks requests over the candidates. One per event loop.
 
@@ -119,16 +138,25 @@ class Walker:
             WorkerLostError: workers died with it.
             DeadlineError: its deadline passed.
         """
+        found = await self._walk(journey, errand, _Trip())
+        if isinstance(found, Arrival):
+            return found
+        raise found.journey.dead_end(found.refusal)
+
+    async def _walk(self, journey: Journey, errand: Errand, trip: _Trip) -> Arrival | _DeadEnd:
         digest = self._suspect(errand)
-        if digest is not None:
-            errand = replace(errand, is_alone=True)
-        losses = 0
         refusal: FallbackReason | None = None
         for step, candidate in self._stops(journey):
             journey = step
-            fitted = journey.fitted(errand, candidate)
-            with self._loads.held(candidate.target.instance):
-                outcome = await self._attempt(candidate.target, fitted, digest)
+            if digest is not None or trip.losses:
+                errand = replace(errand, is_alone=True)
+            outcome: Outcome
+            if candidate.stages:
+                outcome = await self._in_stages(journey, candidate.stages, errand, trip)
+            else:
+                outcome = await self._attempt(
+                    candidate.target, journey.fitted(errand, candidate), digest
+                )
             match outcome:
                 case Answer():
                     if digest is not None and outcome.status == 200:
@@ -139,18 +167,17 @@ class Walker:
                 case Refused():
                     reason = outcome.reason
                 case Lost():
-                    losses += 1
+                    trip.losses += 1
                     reason = FallbackReason.LOST
                     digest = digest or digest_of(errand.payload)
                     deaths = self._mourn(candidate, errand, digest)
-                    if max(losses, deaths) >= DEATHS_TO_REFUSE:
+                    if max(trip.losses, deaths) >= DEATHS_TO_REFUSE:
                         raise WorkerLostError
-                    errand = replace(errand, is_alone=True)
                 case _:
                     assert_never(outcome)
             if candidate.version == journey.choice.version:
                 refusal = refusal or reason
-        raise journey.dead_end(refusal)
+        return _DeadEnd(journey, refusal)
 
     async def ask(self, target: Target, errand: Errand) -> Outcome:
         """Return what this very instance makes of an errand; nobody else is asked.
@@ -188,17 +215,34 @@ class Walker:
         _refuse_after(deaths)
         return digest if deaths else None
 
+    async def _in_stages(
+        self, journey: Journey, stages: Sequence[Stage], errand: Errand, trip: _Trip
+    ) -> Answer | Refused:
+        """Have a cascade's stages score, each by its own instances alone; no fallback of theirs."""
+
+        async def ask(version: str, part: Errand) -> Answer | Refused:
+            only = Choice(version, "path", version)
+            step = replace(journey, choice=only, is_strict=True)
+            found = await self._walk(step, part, trip)
+            if isinstance(found, Arrival):
+                return found.answer
+            return Refused(found.refusal or FallbackReason.LOST)
+
+        return await cascade.score(stages, errand, ask)
+
     async def _attempt(self, target: Target, errand: Errand, digest: str | None) -> Outcome:
-        if digest is None:
-            return await self._upstream.score(target, errand)
-        # One suspect at a time: beside the text that kills, others would be lost a second time.
-        lock = self._alone.setdefault(target.instance, asyncio.Lock())
-        await _acquire(lock, errand.deadline)
-        try:
-            _refuse_after(self._ledger.deaths(digest))  # it may have killed while this one waited
-            return await self._upstream.score(target, errand)
-        finally:
-            lock.release()
+        with self._loads.held(target.instance):
+            if digest is None:
+                return await self._upstream.score(target, errand)
+            # One suspect at a time: beside the text that kills, others would be lost once more.
+            lock = self._alone.setdefault(target.instance, asyncio.Lock())
+            await _acquire(lock, errand.deadline)
+            try:
+                # It may have killed while this one waited.
+                _refuse_after(self._ledger.deaths(digest))
+                return await self._upstream.score(target, errand)
+            finally:
+                lock.release()
 
     def _mourn(self, candidate: Candidate, errand: Errand, digest: str) -> int:
         deaths = self._ledger.record(digest, candidate.target.instance)
