@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import blake2b
+from typing import Literal
 
 _DIGITS = 9
 """Of percents that are computed: the rest of a float is noise."""
@@ -36,6 +37,19 @@ class Traffic:
     """The default has what they leave; none: it has everything. An arm of no share keeps its
     place."""
     source: Source = Source.CONFIG
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """What was decided for one request, and why."""
+
+    arm: str
+    """The version it belongs to, the default included."""
+    share: float
+    """Percent, of that version."""
+    by: Literal["key", "request"]
+    """What was thrown: a key that the client sent, or the request's own id."""
+    source: Source
 
 
 def arm_of(traffic: Traffic, default: str, key: str) -> str:

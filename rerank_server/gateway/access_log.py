@@ -35,6 +35,8 @@ def _score(exchange: Exchange) -> dict[str, object]:
         fields["queue_ms"] = scores.queue_ms
         fields["tokenize_ms"] = scores.tokenize_ms
         fields["inference_ms"] = scores.inference_ms
+    if exchange.arm is not None:
+        fields["arm"] = exchange.arm
     if fallback is not None:
         fields["fallback_from"] = fallback.asked
         fields["fallback_reason"] = fallback.reason.value

@@ -46,6 +46,7 @@ class Native:
             _tell_lengths(ranking, order, scores)
         fallback = result.fallback
         told = {} if result.split is None else {"traffic": result.split}
+        told = {} if result.split is None else {"traffic": result.split}
         return orjson.dumps(
             {
                 "version": result.version,
@@ -55,6 +56,7 @@ class Native:
                 if fallback is None
                 else {"from": fallback.asked, "reason": fallback.reason},
                 "degraded": result.degraded,
+                **told,
                 **told,
                 "usage": {"pairs": len(scores.raw), "tokens": sum(scores.tokens)},
                 "timing_ms": {

@@ -25,6 +25,8 @@ from rerank_server.gateway.replies import scores_of
 from rerank_server.gateway.split import headers as traffic_headers
 from rerank_server.gateway.split import key_of, split_of
 from rerank_server.gateway.stages import stage_headers
+from rerank_server.gateway.split import headers as traffic_headers
+from rerank_server.gateway.split import key_of, split_of
 from rerank_server.gateway.table import Routes, View
 from rerank_server.gateway.trace import server_timing
 from rerank_server.gateway.upstream import Errand
@@ -110,7 +112,7 @@ class Scoring:
         answer = exchange.dialect.render(request, result)
         said = headers(result.version, result.fallback, result.degraded)
         said += [*traffic_headers(result.split), *stage_headers(result.scores)]
-        return answer, [*said, server_timing(result)]
+        return answer, [*said, *traffic_headers(result.split), server_timing(result)]
 
     async def _result(
         self, journey: Journey, request: ScoreRequest, errand: Errand, exchange: Exchange

@@ -48,6 +48,8 @@ class Spans:
             span.set_attribute("rerank.tokens", sum(exchange.scores.tokens))
             span.set_attribute("rerank.queue_ms", exchange.scores.queue_ms)
             span.set_attribute("rerank.inference_ms", exchange.scores.inference_ms)
+        if exchange.arm is not None:
+            span.set_attribute("rerank.arm", exchange.arm)
         if exchange.fallback is not None:
             span.set_attribute("rerank.fallback.reason", exchange.fallback.reason.value)
         if exchange.status >= 500:

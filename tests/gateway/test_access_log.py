@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rerank_server.core.routing import FallbackReason
+from rerank_server.core.traffic import Arm, Traffic
 from rerank_server.gateway.trace import trace_of
 from rerank_server.logs import Console, Json
 from tests.gateway.fakes import failure, route, table
@@ -124,3 +126,16 @@ def test_a_state_that_is_not_fit_to_pass_on_is_dropped(state: str) -> None:
 
     assert found is not None
     assert found.state == b""
+
+
+def test_the_arm_is_told_and_never_the_key(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    split = replace(table(route("v1", "v1.1")), traffic=Traffic((Arm("v1", 0.0),)))
+    gateway.show(split)
+
+    with caplog.at_level(logging.INFO):
+        gateway.post("/rerank", BODY, headers={**JSON, "X-Rerank-Key": "a-secret-user"})
+
+    (line,) = lines(caplog)
+    assert line["arm"] == "v1"

@@ -173,12 +173,12 @@ def test_every_header_a_request_may_bring_is_described() -> None:
 
     assert set(parameters) == {
         *("X-Rerank-Version", "X-Rerank-Strict", "X-Request-Timeout", "X-Request-ID"),
-        "traceparent",
+        *("X-Rerank-Key", "traceparent"),
     }
     assert all(each["in"] == "header" and each["description"] for each in parameters.values())
     named = {path: _names(document, path) for path in ("/rerank", "/rerank/v1", "/info")}
     assert named["/rerank"] == set(parameters)
-    assert named["/rerank/v1"] == set(parameters) - {"X-Rerank-Version"}
+    assert named["/rerank/v1"] == set(parameters) - {"X-Rerank-Version", "X-Rerank-Key"}
     assert named["/info"] == {"X-Rerank-Version", "X-Request-ID", "traceparent"}
 
 

@@ -50,6 +50,16 @@ _NATIVE = structure(
             "type": ["string", "null"],
             "description": "Set when the version runs on the CPU for want of a GPU: why.",
         },
+        "traffic": structure(
+            "Where the server splits the requests that name no version: to whom this one belongs.",
+            {
+                "arm": STRING,
+                "share": NUMBER,
+                "by": {"enum": ["key", "request"]},
+                "source": {"enum": ["config", "operator", "rollout"]},
+            },
+            ["arm", "share", "by", "source"],
+        ),
         "usage": structure("Work done.", {"pairs": COUNT, "tokens": COUNT}, ["pairs", "tokens"]),
         "timing_ms": structure(
             "Milliseconds.",

@@ -28,6 +28,13 @@ HEADERS: dict[str, Json] = {
         "schema": {"type": "string"},
         "example": "gpu_memory",
     },
+    "X-Rerank-Traffic": {
+        "description": "Set where the server splits the requests that name no version: the version "
+        "this one belongs to, its share in percent, whether the key or the request decided, and "
+        "who set the share.",
+        "schema": {"type": "string"},
+        "example": "v2-gemma; share=5; by=key; source=config",
+    },
     "Server-Timing": {
         "description": "Milliseconds of queueing, tokenising, inference, and in all.",
         "required": True,
@@ -56,11 +63,12 @@ HEADERS: dict[str, Json] = {
 
 SCORED = (
     *("X-Request-ID", "X-Rerank-Version", "X-Rerank-Fallback", "X-Rerank-Degraded"),
-    "Server-Timing",
+    *("X-Rerank-Traffic", "Server-Timing"),
 )
 """Those of an answer with scores."""
 
 VERSION = "X-Rerank-Version"
+_KEY = "X-Rerank-Key"
 _REQUEST_ID = "X-Request-ID"
 _TRACEPARENT = "traceparent"
 
@@ -77,6 +85,12 @@ PARAMETERS: dict[str, Json] = {
     "X-Rerank-Strict": _parameter(
         "X-Rerank-Strict",
         "`1` or `true` asks for 503 instead of any other version than the one named.",
+        _STRING,
+    ),
+    _KEY: _parameter(
+        _KEY,
+        "Who asks, in any words, such as a user's id: where the server splits the requests that "
+        "name no version, one key always gets one version. Hashed, never kept.",
         _STRING,
     ),
     "X-Request-Timeout": _parameter(
@@ -128,7 +142,7 @@ def parameters(names: Sequence[str]) -> list[Json]:
 
 def of_scores(*, is_named: bool) -> list[Json]:
     """Return the parameters of score requests. A path that names a version goes before all."""
-    return parameters([name for name in PARAMETERS if not (is_named and name == VERSION)])
+    return parameters([name for name in PARAMETERS if not (is_named and name in (VERSION, _KEY))])
 
 
 def of_pages(*, takes_version: bool) -> list[Json]:
