@@ -58,9 +58,21 @@ def faults(config: Config) -> Iterator[tuple[Key, str]]:
     """Yield what is wrong with the traffic of a config, beyond types and ranges."""
     yield from _shares(config)
     if config.mirror is not None:
-        yield from must_serve(config, ("mirror", "to"), config.mirror.to)
+        yield from _mirror(config, config.mirror)
     if config.rollout is not None:
         yield from rollout_faults(config, config.rollout)
+
+
+def _mirror(config: Config, mirror: MirrorConfig) -> Iterator[tuple[Key, str]]:
+    yield from must_serve(config, ("mirror", "to"), mirror.to)
+    yield from _scores_copies(config, ("mirror", "to"), mirror.to)
+
+
+def _scores_copies(config: Config, key: Key, name: str) -> Iterator[tuple[Key, str]]:
+    stages = config.versions[name].cascade if name in config.versions else None
+    if stages is not None:
+        last = stages[-1].version if stages else "its last stage"
+        yield key, f"{shown(name)} is a cascade, which scores no copies; mirror to {last} instead"
 
 
 def must_serve(config: Config, key: Key, name: str) -> Iterator[tuple[Key, str]]:
@@ -101,6 +113,8 @@ def rollout_faults(config: Config, rollout: RolloutConfig) -> Iterator[tuple[Key
     if rollout.steps[0] == 0 or any(after <= before for before, after in pairwise(rollout.steps)):
         yield ("rollout", "steps"), "must rise from step to step, and begin above 0"
     needs_mirror = rollout.guards.mirror_tau is not None
+    if needs_mirror:
+        yield from _scores_copies(config, ("rollout", "guards", "mirror_tau"), rollout.to)
     if needs_mirror and config.mirror is not None and config.mirror.to != rollout.to:
         yield (
             ("rollout", "guards", "mirror_tau"),

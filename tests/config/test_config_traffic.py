@@ -153,6 +153,22 @@ def test_a_mistake_about_traffic_is_told_with_its_line(
     assert problems_of(VERSIONS + line + "\n") == [f"config.yaml:7: {key}: {said}"]
 
 
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [
+        ("mirror: {to: v4}", "mirror.to"),
+        ("rollout: {to: v4, guards: {mirror_tau: 0.5}}", "rollout.guards.mirror_tau"),
+    ],
+)
+def test_a_cascade_scores_no_copies(section: str, key: str, problems_of: ProblemsOf) -> None:
+    cascade = "  v4: {cascade: [{version: v1, keep: 9}, {version: v2-gemma}]}\n"
+
+    assert problems_of(VERSIONS + cascade + section) == [
+        f"config.yaml:8: {key}: 'v4' is a cascade, which scores no copies; "
+        "mirror to v2-gemma instead"
+    ]
+
+
 def test_a_cascade_of_cascades_is_refused(problems_of: ProblemsOf) -> None:
     cascades = """\
   v4: {cascade: [{version: v1, keep: 9}, {version: v2-m3}]}
