@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from rerank_server.core.routing import FallbackReason
+from rerank_server.core.traffic import Mirror
 from tests.conftest import ROOT
 from tests.gateway.fakes import route, table
 from tests.gateway.fleet_state import STATE, publish_state
@@ -29,8 +31,10 @@ def page(tmp_path: Path) -> Iterator[str]:
     gateway = Gateway(tmp_path)
     publish_state(gateway.directory, STATE)
     away = route("v2", fallback=["v1"], absent=FallbackReason.FAILED)
-    gateway.show(table(route("v1", "v1.1"), away))
-    gateway.post("/rerank/v2", {"query": "q", "docs": ["a"]})
+    mirror = Mirror("v2", 1.0)
+    gateway.show(replace(table(route("v1", "v1.1"), away), mirror=mirror))
+    for version in ("v1", "v2"):
+        gateway.post(f"/rerank/{version}", {"query": "q", "docs": ["a"]})
     yield gateway.get("/metrics").text
     gateway.close()
 
