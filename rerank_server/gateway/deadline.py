@@ -10,7 +10,7 @@ HEADER = b"x-request-timeout"
 _FIELD = "X-Request-Timeout"
 
 
-def timeout_s(asked: str | None, most_s: float) -> float:
+def timeout_s(asked: bytes | str | None, most_s: float) -> float:
     """Return the seconds a request may take; `asked` is its header, which may only lower them.
 
     Raises:
@@ -18,8 +18,9 @@ def timeout_s(asked: str | None, most_s: float) -> float:
     """
     if asked is None:
         return most_s
+    text = asked.decode("latin-1") if isinstance(asked, bytes) else asked
     try:
-        seconds = float(asked)
+        seconds = math.nan if "_" in text else float(text)  # Python takes 1_0 for ten
     except ValueError:
         seconds = math.nan
     if not 0 < seconds < math.inf:

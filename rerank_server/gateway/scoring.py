@@ -25,8 +25,6 @@ from rerank_server.gateway.replies import scores_of
 from rerank_server.gateway.split import headers as traffic_headers
 from rerank_server.gateway.split import key_of, split_of
 from rerank_server.gateway.stages import stage_headers
-from rerank_server.gateway.split import headers as traffic_headers
-from rerank_server.gateway.split import key_of, split_of
 from rerank_server.gateway.table import Routes, View
 from rerank_server.gateway.trace import server_timing
 from rerank_server.gateway.upstream import Errand
@@ -96,7 +94,7 @@ class Scoring:
         exchange.version, exchange.arm = choice.version or UNKNOWN, choice.arm
         exchange.request, exchange.pairs = request, len(request.docs)
         limits = hold.enter(choice.version, request.queries or (request.query,), request.docs)
-        most_s = timeout_s(exchange.header(HEADER), limits.request_timeout_s)
+        most_s = timeout_s(exchange.headers.get(HEADER), limits.request_timeout_s)
         errand = Errand(
             payload=b"",
             request_id=exchange.request_id,
@@ -112,7 +110,7 @@ class Scoring:
         answer = exchange.dialect.render(request, result)
         said = headers(result.version, result.fallback, result.degraded)
         said += [*traffic_headers(result.split), *stage_headers(result.scores)]
-        return answer, [*said, *traffic_headers(result.split), server_timing(result)]
+        return answer, [*said, server_timing(result)]
 
     async def _result(
         self, journey: Journey, request: ScoreRequest, errand: Errand, exchange: Exchange

@@ -224,7 +224,7 @@ def test_a_client_may_ask_for_less_time_than_the_config_allows(
     assert before + seconds <= errand.deadline <= time.monotonic() + seconds
 
 
-@pytest.mark.parametrize("asked", ["0", "-1", "soon", "nan", "inf", "1e999"])
+@pytest.mark.parametrize("asked", ["0", "-1", "soon", "nan", "inf", "1e999", "1_0", ""])
 def test_a_timeout_that_is_no_positive_number_is_an_error(gateway: Gateway, asked: str) -> None:
     answer = gateway.post(body=REQUEST, headers={**JSON, "X-Request-Timeout": asked})
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -14,11 +15,19 @@ from tests.process.server import Server
 from tests.sdk.conftest import Run
 from tests.sdk.environments import environment
 
-pytestmark = [pytest.mark.process, pytest.mark.env, pytest.mark.timeout(900)]
+LONGEST_S = 3000
+pytestmark = [pytest.mark.process, pytest.mark.env, pytest.mark.timeout(LONGEST_S + 100)]
 
 GENERATOR = ["openapi-python-client==0.29.1"]
 SCHEMATHESIS = ["schemathesis==4.32.5"]
-SEED = 20261122
+SEED = int(os.environ.get("RERANK_SERVER_FUZZ_SEED", "20261122"))
+EXAMPLES = os.environ.get("RERANK_SERVER_FUZZ", "15")
+"""Requests made up for each operation; more of them where time does not matter."""
+CONFIG = """
+[checks.not_a_server_error]
+expected-statuses = ["2xx", "3xx", "4xx", 504]
+"""
+"""All checks. A deadline of 5e-324 s is a valid one, and has passed by then."""
 
 
 def test_a_generated_client_scores(server: Server, run: Run, tmp_path: Path) -> None:
@@ -37,22 +46,36 @@ def test_a_generated_client_scores(server: Server, run: Run, tmp_path: Path) -> 
 def test_schemathesis_finds_no_fault(server: Server, tmp_path: Path, path: str) -> None:
     python = environment("schemathesis", SCHEMATHESIS)
     report = tmp_path / "report.json"
+    (tmp_path / "schemathesis.toml").write_text(CONFIG)
 
     done = subprocess.run(
         [
             *(str(python.parent / "schemathesis"), "run", f"{server.url}{path}/openapi.json"),
             *("--url", server.url, "--checks", "all", "--seed", str(SEED)),
-            *("--max-examples", "15", "--workers", "1", "--request-timeout", "20"),
+            *("--max-examples", EXAMPLES, "--workers", "1", "--request-timeout", "20"),
             *("--report", "ndjson", "--report-ndjson-path", str(report)),
         ],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,
-        timeout=800,
+        timeout=LONGEST_S,
         env={**os.environ, "NO_PROXY": "127.0.0.1", "NO_COLOR": "1"},
     )
 
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     assert httpx.get(f"{server.url}/health").status_code == 200
     assert "internal_error" not in json.dumps(report.read_text())
+    asked = interactions(report)
+    print(f"{len(asked)} requests to {path or 'the server'}, seed {SEED}")
+    for each in asked:
+        if each["response"]["status_code"] == 504:
+            (sent,) = each["request"]["headers"]["X-Request-Timeout"]
+            assert float(sent) < 1, "a deadline passed that gave the time it takes"
+
+
+def interactions(report: Path) -> list[Any]:
+    """Return every request of a run, with its answer."""
+    events = [json.loads(line) for line in report.read_text().splitlines()]
+    recorders = [e["ScenarioFinished"]["recorder"] for e in events if "ScenarioFinished" in e]
+    return [each for recorder in recorders for each in recorder["interactions"].values()]

@@ -107,20 +107,19 @@ def _native(bounds: Bounds) -> Json:
 
 
 def _documents(bounds: Bounds) -> Json:
+    # That what rank_fields names must be strings, in each document, no schema can say; nor is a
+    # document wrong for other fields that are none.
     return structure(
         "Cohere (v1 and v2), Jina, vLLM, Xinference, llama.cpp, Infinity; Pinecone, which brings "
-        "the header X-Pinecone-API-Version, and is answered in its own format.",
+        "the header X-Pinecone-API-Version, and is answered in its own format. `rank_fields`, a "
+        "list of names, tells which fields of documents that are objects are scored; those must "
+        "be strings.",
         {
             "query": bounds.query,
             "documents": bounds.documents,
             "model": _MODEL,
             "top_n": _TOP,
             "return_documents": FLAG,
-            "rank_fields": {
-                "type": ["array", "null"],
-                "items": STRING,
-                "description": "Of documents that are objects, the fields to be scored.",
-            },
             "raw_scores": _RAW,
             "use_activation": {**FLAG, "description": "false: raw scores (vLLM)."},
             "normalize": {**FLAG, "description": "false: raw scores."},
