@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from rerank_server.core.evidence import Figures
-from rerank_server.core.guards import Finding, Guards
+from rerank_server.core.guards import Finding, Guards, Record
 
 NOT_BEGUN = -1
 """The step before the first: the arm is not live yet, and has no share."""
@@ -123,6 +123,14 @@ class Decision:
     findings: tuple[Finding, ...]
     figures: Figures
     """Those it was decided by: of the step, or of the last interval where that broke a guard."""
+
+
+def record_of(rollout: Rollout) -> Record:
+    """Return the figures the guards look at."""
+    recent = Figures()
+    for stretch in rollout.recent:
+        recent = recent.plus(stretch.figures)
+    return Record(recent, rollout.total, rollout.others_p95_s, rollout.share == 100.0)
 
 
 # --- what an operator says, and the server ------------------------------------------------------

@@ -11,8 +11,8 @@ from rerank_server.core.evidence import (
     tally_from,
     tally_json,
 )
-from rerank_server.core.guards import Finding, Guards, Standing
-from rerank_server.core.rollout import Course, Rollout, State, Stretch
+from rerank_server.core.guards import Finding, Guards, Standing, judge
+from rerank_server.core.rollout import Course, Rollout, State, Stretch, record_of
 
 
 def rollout_json(rollout: Rollout) -> dict[str, object]:
@@ -90,6 +90,23 @@ def finding_json(found: Finding) -> dict[str, object]:
         "value": found.value,
         "limit": found.limit,
         "text": found.text,
+    }
+
+
+def rollout_shown(rollout: Rollout) -> dict[str, object]:
+    """Return what state.json says of a rollout, its guards as they stand now."""
+    findings = rollout.findings
+    if rollout.is_active:
+        findings = judge(rollout.course.guards, record_of(rollout))
+    return {
+        **course_json(rollout.course),
+        "state": rollout.state,
+        "share": rollout.share,
+        "step": rollout.step + 1,
+        "elapsed_s": round(rollout.elapsed_s, 3),
+        "reason": rollout.reason,
+        "findings": [finding_json(found) for found in findings],
+        "figures": figures_shown(rollout.total),
     }
 
 

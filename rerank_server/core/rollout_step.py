@@ -9,8 +9,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rerank_server.core.evidence import Figures
-from rerank_server.core.guards import Record, Standing, is_certain, judge, reference_p95_s
-from rerank_server.core.rollout import NOT_BEGUN, Decision, Presence, Rollout, Sight, State, Stretch
+from rerank_server.core.guards import Standing, is_certain, judge, reference_p95_s
+from rerank_server.core.rollout import (
+    NOT_BEGUN,
+    Decision,
+    Presence,
+    Rollout,
+    Sight,
+    State,
+    Stretch,
+    record_of,
+)
 
 QUARTERS = 4
 """How often an interval the guards are judged."""
@@ -95,14 +104,6 @@ def _decide(rollout: Rollout) -> Stepped:
     if rollout.state is State.RUNNING and _may_advance(rollout):
         return _advance(rollout)
     return _turn_over(rollout), None
-
-
-def record_of(rollout: Rollout) -> Record:
-    """Return the figures the guards look at."""
-    recent = Figures()
-    for stretch in rollout.recent:
-        recent = recent.plus(stretch.figures)
-    return Record(recent, rollout.total, rollout.others_p95_s, rollout.share == 100.0)
 
 
 def _may_advance(rollout: Rollout) -> bool:

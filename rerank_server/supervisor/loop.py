@@ -37,6 +37,7 @@ from rerank_server.core.wanted import NOTHING, Policy, Wanted
 from rerank_server.supervisor.cards import Cards
 from rerank_server.supervisor.desired import Desired
 from rerank_server.supervisor.figures import Figures
+from rerank_server.supervisor.flow import Flow
 from rerank_server.supervisor.front import FrontKeeper
 from rerank_server.supervisor.gateway import Gateways
 from rerank_server.supervisor.journal import Journal, changes
@@ -46,7 +47,6 @@ from rerank_server.supervisor.reloads import Reloads
 from rerank_server.supervisor.rotation import Rotation
 from rerank_server.supervisor.site import Site
 from rerank_server.supervisor.strangers import reap_strangers
-from rerank_server.supervisor.traffic import TrafficDesk
 from rerank_server.supervisor.workers import Workers
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ class Supervisor:
         self._bells = 0
         self._journal = Journal(site.state.events)
         self._rotation = Rotation(site.state)
-        self._traffic = TrafficDesk(site.run, site.state.traffic, self._journal)
+        self._flow = Flow(site, self._journal)
         self._figures = Figures()
         self._workers = Workers(site, self._post, self._figures.take)
         self._gateways = Gateways(site, self._post)
@@ -166,7 +166,8 @@ class Supervisor:
         self._notice_stall(now)
         if os.getpid() == 1:  # the init of a container
             reap_strangers(lambda pid: self._workers.owns(pid) or self._gateways.owns(pid))
-        self._traffic.hear(self._desired)
+        if self._shutdown is None:
+            self._flow.tend(self._placed(), self._fleet, now)
         for _ in range(_MAX_ROUNDS):
             self._absorb(now)
             actions, front_actions = self._decide(now)
@@ -181,7 +182,7 @@ class Supervisor:
         self._publisher.publish(self._picture(), now)
         # Here, where a turn of the loop is done: this feeds the service manager's watchdog.
         self._publisher.notify(self._picture(), time.monotonic())
-        self._traffic.settle(self._picture().desired.traffic, self._actor)
+        self._flow.settle(self._picture().desired, self._actor)
         if self._reloads.settle(self._wanted(), self._fleet):
             self._actor = "supervisor"  # what happens from here on, nobody asked for
 
@@ -236,13 +237,8 @@ class Supervisor:
         self._figures.forget(self._fleet)
 
     def _picture(self) -> Picture:
-        desired = replace(
-            self._desired,
-            wanted=placed(self._desired.wanted, self._fleet),
-            traffic=self._traffic.effective(self._desired),
-        )
         return Picture(
-            desired=desired,
+            desired=self._flow.directed(self._placed()),
             config_error=self._reloads.error,
             fleet=self._fleet,
             front=self._keeper.front,
@@ -250,7 +246,11 @@ class Supervisor:
             usage=self._figures.usage,
             bells=self._bells,
             is_stopping=self._shutdown is not None,
+            rollout=self._flow.rollout(),
         )
+
+    def _placed(self) -> Desired:
+        return replace(self._desired, wanted=placed(self._desired.wanted, self._fleet))
 
     def _finish_or_sleep(self) -> None:
         is_empty = not self._fleet.instances() and not self._keeper.front.instances

@@ -42,6 +42,8 @@ class Picture:
     bells: int
     """How often a reload was asked for, ever."""
     is_stopping: bool
+    rollout: Mapping[str, object]
+    """What there is to show of the rollout."""
 
 
 class Publisher:
@@ -135,6 +137,7 @@ class Publisher:
             "default": default,
             "default_wanted": wanted.default,
             "traffic": traffic_state(picture.desired.traffic, default),
+            "rollout": picture.rollout,
             "gateway": _gateway_state(picture.front),
             "gpu": gpu_state(picture.fleet.devices, now),
             "versions": [

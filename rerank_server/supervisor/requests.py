@@ -14,10 +14,10 @@ from rerank_server.errors import NoAnswerError, NotRunningError, RunDirError
 from rerank_server.supervisor.lock import Running
 from rerank_server.supervisor.rundir import RunDir, read_json, write_json
 
-Verb = Literal["reload", "plan", "reset", "move", "restart", "traffic"]
+Verb = Literal["reload", "plan", "reset", "move", "restart", "traffic", "rollout"]
 Verdict = Literal["applied", "planned", "refused", "superseded", "failed", "timed_out"]
 
-SILENT: frozenset[Verb] = frozenset({"plan", "traffic"})
+SILENT: frozenset[Verb] = frozenset({"plan", "traffic", "rollout"})
 """Asked without the bell, since its sound makes the server take the config on; the server finds
 the request by itself within a second."""
 _POLL_S = 0.05

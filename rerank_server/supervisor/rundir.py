@@ -110,6 +110,11 @@ class StateDir:
         """The operator's word on the shares of the traffic."""
         return self.path / "traffic.json"
 
+    @property
+    def rollout(self) -> Path:
+        """The last rollout, and how far it came."""
+        return self.path / "rollout.json"
+
     def engine(self, version: str) -> Path:
         """Return where a version's worker remembers which engine it chose."""
         return self.path / "engines" / f"{version}.json"

@@ -67,6 +67,11 @@ class TrafficDesk:
         self._actor: str | None = None
         self._outcomes: list[Outcome] = []
 
+    @property
+    def said_at(self) -> float | None:
+        """When an operator spoke, by wall clock; None where the config decides."""
+        return None if self._word is None else self._word.time
+
     def hear(self, desired: Desired, rollout: str | None = None) -> None:
         """Take in what was asked since; `rollout` is the version one under way leads to."""
         if self._word is not None and not self._word.is_over(desired.config.traffic):

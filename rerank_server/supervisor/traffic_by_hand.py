@@ -17,8 +17,8 @@ def refusal(shares: Mapping[str, float] | None, config: Config, rollout: str | N
     """
     if rollout is not None:
         return (
-            f"a rollout to {rollout} is under way and decides the shares; pause or abort it "
-            "first: rerank-server rollout pause"
+            f"a rollout to {rollout} is under way and decides the shares; end it first: "
+            "rerank-server rollout abort"
         )
     for name, share in (shares or {}).items():
         why = _bad_share(name, share, config)

@@ -1,0 +1,61 @@
+"""Reads what the gateway processes count of the arms, and what of it is new."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from rerank_server.core.evidence import Counts, Figures, counts_from
+
+log = logging.getLogger(__name__)
+
+_STALE_S = 600.0
+"""After so long without a word, the file is one of a process that has ended."""
+
+
+class EvidenceFiles:
+    """The files of all gateway processes, those that have ended included."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._seen: dict[str, Counts] = {}
+        self._times: dict[str, float] = {}
+
+    def news(self, arm: str) -> tuple[Figures, bool]:
+        """Return what is new of an arm since the last call, and whether anybody told anything.
+
+        What counts are those of the files that were written since. A file that cannot be read
+        tells nothing.
+        """
+        figures, is_fresh = Figures(), False
+        newest = max(self._times.values(), default=0.0)
+        for path in sorted(self._directory.glob("evidence-*.json")):
+            found = _read(path)
+            if found is None:
+                continue
+            counts, time = found
+            if time > self._times.get(path.name, float("-inf")):
+                is_fresh = True
+                figures = figures.plus(counts.minus(self._known(path.name)).figures(arm))
+                self._seen[path.name], self._times[path.name] = counts, time
+            elif newest - time > _STALE_S:
+                path.unlink(missing_ok=True)
+        return figures, is_fresh
+
+    def _known(self, name: str) -> Counts:
+        return self._seen.get(name, Counts())
+
+
+def _read(path: Path) -> tuple[Counts, float] | None:
+    try:
+        found = json.loads(path.read_bytes())
+        if not isinstance(found, Mapping):
+            raise TypeError("not an object")
+        return counts_from(found)
+    except FileNotFoundError:
+        return None
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        log.error("evidence cannot be read", extra={"file": path.name, "why": repr(error)})
+        return None

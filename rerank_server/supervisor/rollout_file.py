@@ -1,0 +1,97 @@
+"""What is kept of rollouts over restarts of the server: rollout.json of the state dir."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+from rerank_server.core.rollout import Rollout
+from rerank_server.core.rollout_json import rollout_from, rollout_json
+from rerank_server.core.traffic import Source
+from rerank_server.errors import RunDirError
+from rerank_server.supervisor.rundir import read_json, write_json
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The last rollout, and what goes on after it."""
+
+    rollout: Rollout | None = None
+    by: Source = Source.OPERATOR
+    """Who started it."""
+    section: str | None = None
+    """Digest of the config's rollout section that was acted on last; None: there was none."""
+    ended_at: float = 0.0
+    """When it was aborted, by wall clock."""
+    over: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    """The config's shares when it was aborted."""
+    counts: Mapping[str, Mapping[str, int]] = field(default_factory=lambda: MappingProxyType({}))
+    """How often which outcome was, by version."""
+
+    def counted(self, to: str, outcome: str) -> Mapping[str, Mapping[str, int]]:
+        """Return the counts with one more."""
+        own = dict(self.counts.get(to, {}))
+        own[outcome] = own.get(outcome, 0) + 1
+        return {**self.counts, to: own}
+
+
+class RolloutFile:
+    """The file. What is broken is forgotten, said in the log, and written anew."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> Kept:
+        """Return what is kept."""
+        try:
+            found = read_json(self._path)
+            return Kept() if found is None else _kept(found)
+        except (RunDirError, KeyError, TypeError, ValueError, AttributeError) as error:
+            log.error("the rollout is forgotten", extra={"problem": str(error)})
+            return Kept()
+
+    def write(self, kept: Kept) -> None:
+        """Keep this. A disk that is full is logged, not raised: the traffic goes on."""
+        rollout = None if kept.rollout is None else rollout_json(kept.rollout)
+        try:
+            write_json(
+                self._path,
+                {
+                    "schema": 1,
+                    "rollout": rollout,
+                    "by": kept.by,
+                    "section": kept.section,
+                    "ended_at": kept.ended_at,
+                    "over": dict(kept.over),
+                    "counts": {to: dict(counts) for to, counts in kept.counts.items()},
+                },
+            )
+        except OSError as error:
+            problem = {"file": str(self._path), "why": error.strerror}
+            log.error("the rollout cannot be kept", extra=problem)
+
+
+def _kept(value: Mapping[str, object]) -> Kept:
+    rollout, section, counts = value["rollout"], value["section"], _object(value["counts"])
+    return Kept(
+        rollout=None if rollout is None else rollout_from(_object(rollout)),
+        by=Source(str(value["by"])),
+        section=None if section is None else str(section),
+        ended_at=float(str(value["ended_at"])),
+        over={str(n): float(str(share)) for n, share in _object(value["over"]).items()},
+        counts={
+            str(to): {str(outcome): int(str(n)) for outcome, n in _object(own).items()}
+            for to, own in counts.items()
+        },
+    )
+
+
+def _object(value: object) -> Mapping[str, object]:
+    if not isinstance(value, Mapping):
+        raise TypeError("not an object")
+    return value
