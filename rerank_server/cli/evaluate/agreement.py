@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
 from collections.abc import Sequence
+
+from rerank_server.core.agreement import kendall_tau
 
 
 def same_top(a: Sequence[int], b: Sequence[int]) -> bool:
@@ -18,18 +19,8 @@ def overlap(a: Sequence[int], b: Sequence[int], k: int) -> float:
 
 
 def kendall(a: Sequence[int], b: Sequence[int]) -> float | None:
-    """Return Kendall's tau of two rankings without ties: 1 the same, -1 reversed.
+    """Return Kendall's tau of two rankings: 1 the same, -1 reversed; None for a single document.
 
-    The share of pairs in the same order less that of pairs in the opposite one (Kendall,
-    A New Measure of Rank Correlation, Biometrika 30, 1938). None for a single document.
+    By rank: the server breaks ties of what it shows by what it does not show.
     """
-    n = len(a)
-    if n < 2:
-        return None
-    by_a = [rank for _, rank in sorted(zip(a, b, strict=True))]
-    seen: list[int] = []
-    discordant = 0
-    for rank in by_a:
-        discordant += len(seen) - bisect_right(seen, rank)
-        insort(seen, rank)
-    return 1 - 4 * discordant / (n * (n - 1))
+    return kendall_tau(a, b) if len(a) > 1 else None
