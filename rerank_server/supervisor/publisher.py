@@ -85,7 +85,8 @@ class Publisher:
         if table != self._table:
             write_json(self._run.routes, to_json(table))
             self._table = table
-        shape = (table, picture.config_error, picture.front, _states(picture.fleet))
+        rollout = _standing(picture.rollout)
+        shape = (table, picture.config_error, picture.front, _states(picture.fleet), rollout)
         if shape != self._shape or now - self._state_at >= _STATE_EVERY_S:
             self._look_at_files(picture.fleet)
             write_json(self._run.state, self._state(picture, table.default, now))
@@ -167,6 +168,14 @@ def _states(fleet: Fleet) -> tuple[object, ...]:
     """Return what of the fleet must be seen at once; figures may wait for the next second."""
     instances = tuple((i.id, i.state, i.pid) for i in fleet.instances())
     return (fleet.default, instances, tuple(slot.failure for slot in fleet.slots.values()))
+
+
+def _standing(rollout: Mapping[str, object]) -> tuple[object, ...]:
+    """Return what of a rollout must be seen at once."""
+    current = rollout.get("current")
+    if not isinstance(current, Mapping):
+        return ()
+    return tuple(current.get(key) for key in ("to", "state", "step", "reason"))
 
 
 def _gateway_state(front: Front) -> dict[str, object]:
