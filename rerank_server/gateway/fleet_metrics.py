@@ -9,6 +9,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from rerank_server.gateway.state import Section, items, number, section, text, versions
 
 FALLBACKS = "reranker_fallback_count"
+FALLBACK_HELP = "Requests answered by another version than the one asked for; moves to the CPU"
 FALLBACK_LABELS = ("version", "to", "reason")
 STATES = ("RUNNING", "STARTING", "BACKOFF", "DRAINING", "STOPPING", "FAILED", "DISABLED")
 _QUANTILES = (("0.5", "p50"), ("0.9", "p90"), ("0.95", "p95"), ("0.99", "p99"))
@@ -82,9 +83,7 @@ def _states(fleet: list[Section]) -> Metric:
 
 def _moves(fleet: list[Section]) -> Metric:
     """Return the moves to the CPU, counted as fallbacks of the version to the device."""
-    counter = CounterMetricFamily(
-        FALLBACKS, "Answers by another version, or moves to the CPU", labels=FALLBACK_LABELS
-    )
+    counter = CounterMetricFamily(FALLBACKS, FALLBACK_HELP, labels=FALLBACK_LABELS)
     for version in fleet:
         moves = section(version.get("moves"))
         for reason in moves:
@@ -117,7 +116,11 @@ _COUNTERS: tuple[tuple[str, str, Callable[[Section], float]], ...] = (
     ),
 )
 _GAUGES: tuple[tuple[str, str, Callable[[Section], float]], ...] = (
-    ("reranker_queue_pairs", "Pairs waiting for a batch", _queue("queued_pairs")),
+    (
+        "reranker_queue_pairs",
+        "Pairs in the workers that are not answered yet",
+        _queue("queued_pairs"),
+    ),
     ("reranker_in_flight_requests", "Requests that the workers hold", _queue("in_flight")),
     (
         "reranker_gpu_memory_used_bytes",

@@ -8,6 +8,7 @@ from pathlib import Path
 from prometheus_client.metrics_core import Metric
 
 from rerank_server.gateway.exchange import Exchange
+from rerank_server.gateway.fleet_metrics import FALLBACK_HELP
 from rerank_server.gateway.mirror_metrics import MirrorMetrics
 from rerank_server.gateway.slot_files import (
     BROKEN,
@@ -41,8 +42,8 @@ class Metrics:
         self.mirror = MirrorMetrics(self._files)
         self._in_flight = self._files.series(
             "gauge_livesum",
-            "reranker_gateway_in_flight",
-            "reranker_gateway_in_flight",
+            "reranker_gateway_in_flight_requests",
+            "reranker_gateway_in_flight_requests",
             {},
             "Score requests that the gateway is working on",
         )
@@ -124,6 +125,6 @@ class Metrics:
                 "reranker_fallback_count",
                 "reranker_fallback_count_total",
                 {"version": asked, "to": to, "reason": reason},
-                "Requests answered by another version than the one asked for",
+                FALLBACK_HELP,
             )
         fallbacks.add()

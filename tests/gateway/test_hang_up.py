@@ -42,7 +42,7 @@ def test_a_client_that_hangs_up_frees_the_worker(
         run(scenario())
     said = series(gateway.get("/metrics").text)
     assert said['reranker_requests_total{status="499",version="v1"}'] == 1.0
-    assert said["reranker_gateway_in_flight"] == 0.0
+    assert said["reranker_gateway_in_flight_requests"] == 0.0
     assert not [record for record in caplog.records if not record.name.startswith("httpx")]
 
 

@@ -18,7 +18,7 @@ from tests.gateway.link import LOST
 
 REQUEST = {"query": "q", "docs": ["aa", "b"]}
 ROOMY = VersionLimits()
-HELD = ("reranker_gateway_in_flight", "reranker_gateway_in_flight_bytes")
+HELD = ("reranker_gateway_in_flight_requests", "reranker_gateway_in_flight_bytes")
 
 
 def limit(gateway: Gateway, limits: Limits = LIMITS, version: VersionLimits = ROOMY) -> None:

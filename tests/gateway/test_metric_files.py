@@ -15,6 +15,7 @@ import pytest
 from rerank_server.core.routing import FallbackReason
 from rerank_server.gateway.dialect import Fallback
 from rerank_server.gateway.exchange import Exchange
+from rerank_server.gateway.fleet_metrics import FALLBACK_HELP
 from rerank_server.gateway.metrics import Metrics
 from rerank_server.gateway.slots import Slots
 
@@ -42,7 +43,7 @@ def test_a_process_that_comes_back_goes_on_counting_where_the_one_before_stopped
         assert total(metrics, "reranker_requests_total") == round_number
         assert total(metrics, "reranker_fallback_count_total") == round_number
         assert total(metrics, "reranker_request_duration_seconds_count") == round_number
-        assert total(metrics, "reranker_gateway_in_flight") == 1.0
+        assert total(metrics, "reranker_gateway_in_flight_requests") == 1.0
         metrics.close()
         sizes.add(tuple(sorted((p.name, p.stat().st_size) for p in tmp_path.iterdir())))
 
@@ -110,17 +111,17 @@ def test_four_processes_are_summed_and_what_was_in_flight_dies_with_a_killed_one
         counting_process(tmp_path),
     ):
         assert total(metrics, "reranker_requests_total") == 20.0
-        assert total(metrics, "reranker_gateway_in_flight") == 20.0
+        assert total(metrics, "reranker_gateway_in_flight_requests") == 20.0
         files = sorted(path.name for path in tmp_path.iterdir())
 
         os.kill(first.pid, signal.SIGKILL)
         first.wait()
         assert total(metrics, "reranker_requests_total") == 20.0
-        assert total(metrics, "reranker_gateway_in_flight") == 15.0
+        assert total(metrics, "reranker_gateway_in_flight_requests") == 15.0
 
         with counting_process(tmp_path):
             assert total(metrics, "reranker_requests_total") == 25.0
-            assert total(metrics, "reranker_gateway_in_flight") == 20.0
+            assert total(metrics, "reranker_gateway_in_flight_requests") == 20.0
             assert sorted(path.name for path in tmp_path.iterdir()) == files
     metrics.close()
 

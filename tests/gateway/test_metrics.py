@@ -36,7 +36,7 @@ def test_requests_are_counted_by_version_and_status(gateway: Gateway) -> None:
     assert said['reranker_request_duration_seconds_count{version="v1"}'] == 4.0
     assert said['reranker_request_duration_seconds_bucket{le="+Inf",version="v1"}'] == 4.0
     assert said['reranker_request_duration_seconds_sum{version="v1"}'] > 0.0
-    assert said["reranker_gateway_in_flight"] == 0.0
+    assert said["reranker_gateway_in_flight_requests"] == 0.0
 
 
 def test_fallbacks_are_counted_under_configured_names_only(gateway: Gateway) -> None:

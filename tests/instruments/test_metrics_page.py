@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from rerank_server.core.routing import FallbackReason
 from rerank_server.core.traffic import Mirror
+from rerank_server.gateway.fleet_metrics import FALLBACK_HELP
 from tests.conftest import ROOT
 from tests.gateway.fakes import route, table
 from tests.gateway.fleet_state import STATE, publish_state
@@ -54,6 +55,22 @@ def test_every_series_has_a_help_text_a_base_unit_and_one_prefix(page: str) -> N
         assert family.name.startswith("reranker_")
         assert len(family.documentation) > 15
         assert not re.search(r"_(ms|mb|kb|minutes|percent)$", family.name)
+
+
+def test_what_two_processes_count_has_one_help_text(page: str) -> None:
+    helps = [line for line in page.splitlines() if line.startswith("# HELP")]
+
+    assert len({line.split()[2] for line in helps}) == len(helps)
+    assert FALLBACK_HELP in page
+
+
+def test_prometheus_own_tool_finds_nothing_to_say_about_the_page(promtool: str, page: str) -> None:
+    done = subprocess.run(
+        [promtool, "check", "metrics"],
+        input=page, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_no_series_stands_there_twice(page: str) -> None:
