@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from rerank_server.gateway.rollout_metrics import rollout_metrics
 from rerank_server.gateway.state import Section, items, number, section, text, versions
 
 FALLBACKS = "reranker_fallback_count"
@@ -33,6 +34,7 @@ def fleet_metrics(state: Section) -> Iterator[Metric]:
         for version in fleet:
             gauge.add_metric([text(version, "name")], value(version))
         yield gauge
+    yield from rollout_metrics(section(state.get("rollout")))
     yield GaugeMetricFamily(
         "reranker_config_generation",
         "Number of the configuration in force; grows by one with each accepted change",

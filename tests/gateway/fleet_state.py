@@ -12,6 +12,16 @@ STATE = {
     "config_error": None,
     "default": "v1",
     "gateway": {"generation": 1, "restarts": 2},
+    "rollout": {
+        "current": {
+            "to": "v2",
+            "state": "running",
+            "share": 5.0,
+            "elapsed_s": 120.0,
+            "interval_s": 300.0,
+        },
+        "outcomes": {"v2": {"advanced": 1, "aborted": 0, "done": 0}},
+    },
     "versions": [
         {
             "name": "v1",
