@@ -83,7 +83,7 @@ def check(
 def _of_versions(desired: Desired) -> Iterator[Problem]:
     inspected: dict[tuple[str, str], Sequence[str]] = {}
     for version in desired.wanted.versions.values():
-        if not version.enabled:
+        if not version.enabled or version.cascade:
             continue
         wants_cpu_files = desired.config.versions[version.name].cpu_model == "model_cpu"
         key = (version.source, "model_cpu" if wants_cpu_files else "model")
@@ -138,6 +138,9 @@ def _show(path: Path, desired: Desired, found: Sequence[Problem], outcome: Outco
     for version in desired.wanted.versions.values():
         if not version.enabled:
             print(f"{version.name}: disabled")
+        elif version.cascade:
+            bad = ", ".join(s.version for s in version.cascade if s.version in faulty)
+            print(f"{version.name}: {f'waits for {bad}' if bad else 'good'}")
         elif version.name not in faulty:
             print(f"{version.name}: good")
     if outcome is not None:

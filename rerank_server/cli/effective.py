@@ -10,7 +10,8 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from rerank_server.cli.table import pad, width
-from rerank_server.config import Config, InferenceConfig
+from rerank_server.config import Config, InferenceConfig, VersionConfig
+from rerank_server.config_cascade import OF_A_PROCESS
 from rerank_server.yaml_text import Document, Key, read
 
 HIDDEN = "(hidden)"
@@ -59,6 +60,8 @@ class Effective:
         fields = list(type(section).model_fields)
         # What has keys of its own goes last, as people write it.
         for name in sorted(fields, key=lambda field: _has_keys(getattr(section, field))):
+            if _is_meaningless(section, name):
+                continue
             value = getattr(section, name)
             own = (*key, name)
             if isinstance(value, BaseModel):
@@ -81,6 +84,8 @@ class Effective:
             value = str(self._config.models_path(self._path.parent))
         if value is None:
             return self._derived(key, origin)
+        if key[-1] == "cascade" and isinstance(value, list):
+            value = [stage.model_dump(exclude_none=True) for stage in value]
         if key[-1] == "env" and isinstance(value, dict):
             value = dict.fromkeys(value, HIDDEN)
         return Setting(key, value, origin)
@@ -112,6 +117,12 @@ def as_yaml(settings: Iterator[Setting]) -> list[str]:
     ]
     column = min(max(width(text) for text, _ in written), _WIDEST)
     return [f"{pad(text, column)}  # {origin}" if origin else text for text, origin in written]
+
+
+def _is_meaningless(section: BaseModel, name: str) -> bool:
+    """Tell whether a key says nothing here: a cascade has no process, whatever the defaults are."""
+    is_cascade = isinstance(section, VersionConfig) and section.cascade is not None
+    return is_cascade and name in OF_A_PROCESS
 
 
 def _has_keys(value: object) -> bool:

@@ -117,10 +117,16 @@ def _asks_for_keys(run: RunDir) -> bool:
 
 
 def _versions(settings: Config) -> dict[str, Version]:
+    from rerank_server.core.traffic import Stage
     from rerank_server.gateway.openapi.document import Version
 
     return {
-        name: Version(name, settings.endpoint_of(name), each.description)
+        name: Version(
+            name,
+            settings.endpoint_of(name),
+            each.description,
+            [Stage(stage.version, stage.keep) for stage in each.cascade or ()],
+        )
         for name, each in settings.versions.items()
     }
 

@@ -11,6 +11,7 @@ import typer
 
 from rerank_server.cli import places
 from rerank_server.cli.table import table
+from rerank_server.errors import UsageError
 
 if TYPE_CHECKING:
     from rerank_server.catalog.optimized import Optimized
@@ -63,7 +64,11 @@ def optimize(
     from rerank_server.cli.subject import known, subject
 
     given = known(config, models_dir, run_dir)
-    (name,) = given.names(version)
+    chosen = given.names(version)
+    if len(chosen) > 1:
+        hint = f"name one of its stages: {', '.join(chosen)}"
+        raise UsageError(f"{version} is a cascade and has no model; {hint}")
+    (name,) = chosen
     found = subject(given, name, model="model")
     command = _command(found, texts, labelled)
     with stages.stages_on(name) as shown:

@@ -214,7 +214,7 @@ def _install_missing(options: StartOptions) -> None:
 
     config, _ = read_config(options.config)
     models_dir = options.models_dir or config.models_path(options.config.parent.resolve())
-    enabled = [name for name, version in config.versions.items() if version.enabled]
+    enabled = [n for n, each in config.versions.items() if each.enabled and each.cascade is None]
     directories = [models_dir / config.source_of(name) for name in enabled]
     required = [path for path in directories if (path / "requirements.txt").is_file()]
     if required:  # most servers need none of it: a process that serves stays without the catalogue

@@ -32,6 +32,8 @@ class Known:
     def names(self, asked: str | None) -> list[str]:
         """Return the version asked for, or else all that are enabled.
 
+        A cascade has nothing to run; its stages stand in for it.
+
         Raises:
             UsageError: there is no version of this name.
         """
@@ -39,12 +41,12 @@ class Known:
 
         versions = self.config.versions
         if asked is None:
-            return [name for name, version in versions.items() if version.enabled]
+            return [n for n, each in versions.items() if each.enabled and each.cascade is None]
         if asked not in versions:
             near = nearest(asked, versions)
             hint = f"did you mean {near}?" if near else f"there are: {', '.join(versions)}"
             raise UsageError(f"no version {asked} in the configuration; {hint}")
-        return [asked]
+        return [stage.version for stage in versions[asked].cascade or ()] or [asked]
 
 
 @dataclass(frozen=True, slots=True)

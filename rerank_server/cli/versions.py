@@ -88,7 +88,8 @@ def pull(
     options = catalog.PullOptions(
         repo=repo, hub=None if source is None else Hub(source), revision=revision
     )
-    directory, _ = _models(config, models_dir)
+    directory, known = _models(config, models_dir)
+    _refuse_cascades(known, names)
     with progress.shown_on() as shown:
         result = catalog.pull(names, directory, shown, force=force, options=options)
     _say("pulled", result.pulled)
@@ -112,7 +113,7 @@ def install(
     from rerank_server.cli import installs
 
     directory, known = _models(config, models_dir)
-    sources = dict.fromkeys(_source(known, name) for name in names)
+    sources = dict.fromkeys(source for name in names for source in _sources(known, name))
     for source in sources:
         if not (directory / source).is_dir():
             raise CatalogError(
@@ -138,6 +139,7 @@ def _init_version(name: str, origin: Path | None, models_dir: Path | None, *, fo
     from rerank_server.catalog.initialize import initialize
 
     directory, known = _models(None, models_dir)
+    _refuse_cascades(known, [name])
     with progress.shown_on() as shown:
         made = initialize(name, directory, shown, origin=origin, force=force)
     print(made.directory)
@@ -179,9 +181,25 @@ def _models(config: Path | None, models_dir: Path | None) -> tuple[Path, Config 
     return known.models_path(path.parent.resolve()), known
 
 
-def _source(config: Config | None, name: str) -> str:
-    """Return whose directory a version runs: its own, or that of its `source`."""
-    return config.source_of(name) if config is not None and name in config.versions else name
+def _sources(config: Config | None, name: str) -> list[str]:
+    """Return whose directories a version runs: its own, its `source`'s, or its stages'."""
+    if config is None or name not in config.versions:
+        return [name]
+    stages = config.versions[name].cascade or ()
+    return [config.source_of(stage.version) for stage in stages] or [config.source_of(name)]
+
+
+def _refuse_cascades(config: Config | None, names: Sequence[str]) -> None:
+    """Refuse to make a directory that would never be looked at.
+
+    Raises:
+        UsageError: one of these versions is a cascade.
+    """
+    for name in names:
+        version = None if config is None else config.versions.get(name)
+        if version is not None and version.cascade is not None:
+            stages = ", ".join(stage.version for stage in version.cascade)
+            raise UsageError(f"{name} is a cascade and has no files; name its stages: {stages}")
 
 
 def _say(word: str, names: Sequence[str]) -> None:

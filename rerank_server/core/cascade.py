@@ -50,6 +50,13 @@ class Ranked:
     """The version whose score it is, by document."""
 
 
+def described(stages: Sequence[Stage]) -> str:
+    """Return the stages on one line: `v1-bge-small:20 > v2-minilm`."""
+    return " > ".join(
+        stage.version if stage.keep is None else f"{stage.version}:{stage.keep}" for stage in stages
+    )
+
+
 def due(stages: Sequence[Stage], docs: int) -> Sequence[Stage]:
     """Return the stages that have something to do: one that would let all through is left out."""
     return [stage for stage in stages if stage.keep is None or docs > stage.keep]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rerank_server.core import fields
-from rerank_server.core.traffic import Traffic, traffic_from
+from rerank_server.core.traffic import Stage, Traffic, stages_from, traffic_from
 
 SCHEMA = 1
 
@@ -51,6 +51,8 @@ class VersionView:
     errors: int
     p95_s: float | None
     instances: tuple[InstanceView, ...]
+    cascade: tuple[Stage, ...] = ()
+    """The versions that answer for it; empty for one with a process of its own."""
 
     @property
     def shown(self) -> InstanceView | None:
@@ -74,7 +76,7 @@ class VersionView:
     def is_settled(self) -> bool:
         """Whether nothing more comes of waiting for its start: it runs, failed, or tries again."""
         tried = self.state in ("RUNNING", "FAILED", "BACKOFF") or self.restarts > 0
-        return tried or not self.enabled
+        return tried or not self.enabled or bool(self.cascade)  # its stages are waited for
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +240,15 @@ def _version(version: Mapping[str, object]) -> VersionView:
         errors=fields.integer(totals, "errors"),
         p95_s=fields.optional_number(fields.section(version, "duration"), "p95"),
         instances=tuple(_instance(fields.as_section(item, "instances")) for item in instances),
+        cascade=_stages(version),
     )
+
+
+def _stages(version: Mapping[str, object]) -> tuple[Stage, ...]:
+    try:
+        return stages_from(version.get("cascade", []))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"cascade: {error}") from error
 
 
 def _instance(instance: Mapping[str, object]) -> InstanceView:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 
+from rerank_server.core.cascade import described
 from rerank_server.core.snapshot import GpuView, InstanceView, Snapshot, VersionView
 from rerank_server.core.traffic import shares
 
@@ -139,6 +141,8 @@ def one_line(text: str) -> str:
 
 def _details(version: VersionView) -> str:
     shown = version.shown
+    if version.cascade and shown is None and version.state not in ("BACKOFF", "FAILED"):
+        return _staged(version)
     match version.state:
         case "RUNNING" if shown is not None:
             return f"{_serving(version)}{_degraded(version)}{_successor(version)}"
@@ -157,6 +161,12 @@ def _details(version: VersionView) -> str:
             return _reason(version)
         case _:
             return ""
+
+
+def _staged(version: VersionView) -> str:
+    if version.state == "RUNNING":
+        return f"cascade: {described(version.cascade)}{_degraded(version)}"
+    return one_line(version.reason or "")
 
 
 def _serving(version: VersionView) -> str:
@@ -191,6 +201,24 @@ def _reason(version: VersionView) -> str:
 
 
 def _more(version: VersionView) -> list[str]:
+    found = _of_cascade(version) if version.cascade else _of_process(version)
+    if version.degraded is not None:
+        found.append(_field("degraded", version.degraded))
+    if version.reason is not None:
+        first, *rest = version.reason.strip().splitlines() or [""]
+        found.append(_field("reason", first))
+        found += [f"  {'':<{_LABEL_WIDTH}}{text}" for text in rest]
+    return found
+
+
+def _of_cascade(version: VersionView) -> list[str]:
+    return [
+        _field("stages", described(version.cascade)),
+        _field("endpoint", version.endpoint + _default_mark(version)),
+    ]
+
+
+def _of_process(version: VersionView) -> list[str]:
     shown = version.shown
     memory = gpu = uptime = "-"
     if shown is not None:
@@ -200,19 +228,12 @@ def _more(version: VersionView) -> list[str]:
     p95 = "-" if version.p95_s is None else f"{version.p95_s * 1000:.1f} ms"
     failed = f" ({version.errors} failed)" if version.errors else ""
     source = f"{version.source}/{version.model}" if version.model else version.source
-    found = [
+    return [
         _pair("uptime", uptime, "requests", f"{version.requests}{failed}"),
         _pair("memory", memory, "p95", p95),
         _pair("gpu", gpu, "restarts", str(version.restarts)),
         _pair("source", source, "endpoint", version.endpoint + _default_mark(version)),
     ]
-    if version.degraded is not None:
-        found.append(_field("degraded", version.degraded))
-    if version.reason is not None:
-        first, *rest = version.reason.strip().splitlines() or [""]
-        found.append(_field("reason", first))
-        found += [f"  {'':<{_LABEL_WIDTH}}{text}" for text in rest]
-    return found
 
 
 def _default_mark(version: VersionView) -> str:
@@ -238,6 +259,7 @@ def _version_json(version: VersionView) -> dict[str, object]:
         "endpoint": version.endpoint,
         "description": version.description,
         "source": version.source,
+        "cascade": [asdict(stage) for stage in version.cascade],
         "model": version.model,
         "device": version.device,
         "degraded": version.degraded,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 
 import orjson
 from starlette.types import Receive, Scope, Send
 
 from rerank_server import __version__
-from rerank_server.core.routing import RoutesTable, VersionRoute, choose
+from rerank_server.core.routing import RoutesTable, VersionRoute, choose, is_served
 from rerank_server.errors import NotFoundError, UnavailableError
 from rerank_server.gateway.answers import Headers, send_json
 from rerank_server.gateway.dialect import Fallback
@@ -57,7 +58,7 @@ class Cards:
     ) -> tuple[Mapping[str, object], Headers]:
         """Describe a version as text-embeddings-inference does."""
         route, more = _route(table, path_version, header)
-        state = self._of(route.name)
+        state = self._of(route)
         settings, facts = section(state.get("settings")), section(state.get("info"))
         limits = table.limits
         described = {
@@ -79,7 +80,7 @@ class Cards:
             "sha": None,
             "docker_label": None,
         }
-        return described, more
+        return described | _stages(route), more
 
     def _models(
         self, table: RoutesTable, path_version: str | None, name: str | None
@@ -87,17 +88,17 @@ class Cards:
         """List the versions, or describe one: by its name, or the default for any other name."""
         if name is not None:
             route, more = _route(table, path_version, None, name)
-            return self._card(route), more
+            return self._card(table, route), more
         routes = [
             route
             for route in table.versions.values()
             if path_version == route.name or (path_version is None and route.enabled)
         ]
-        return {"object": "list", "data": [self._card(route) for route in routes]}, []
+        return {"object": "list", "data": [self._card(table, route) for route in routes]}, []
 
-    def _card(self, route: VersionRoute) -> Mapping[str, object]:
+    def _card(self, table: RoutesTable, route: VersionRoute) -> Mapping[str, object]:
         """Describe a version as OpenAI's model list and Xinference do."""
-        state = self._of(route.name)
+        state = self._of(route)
         return {
             "id": route.name,
             "object": "model",
@@ -108,12 +109,19 @@ class Cards:
             "model_description": route.description,
             "digest": text(state, "digest") or None,
             "max_model_len": int(number(section(state.get("settings")), "max_length")) or None,
-            "is_ready": bool(route.targets),
-        }
+            "is_ready": is_served(table, route.name),
+        } | _stages(route)
 
-    def _of(self, name: str) -> Section:
-        found = (v for v in versions(self._state.current()) if v.get("name") == name)
-        return next(found, {})
+    def _of(self, route: VersionRoute) -> Section:
+        """Return what is known of a version; of a cascade, of its last stage, and what all take."""
+        known = {text(version, "name"): version for version in versions(self._state.current())}
+        state = known.get(route.name, {})
+        stages = [known.get(stage.version, {}) for stage in route.cascade]
+        if not stages:
+            return state
+        lengths = [number(section(stage.get("settings")), "max_length") for stage in stages]
+        settings = {**section(stages[-1].get("settings")), "max_length": min(lengths)}
+        return {**stages[-1], **state, "settings": settings, "info": stages[-1].get("info")}
 
 
 def _route(
@@ -126,6 +134,13 @@ def _route(
         raise UnavailableError("no version is configured")
     fallback = None if choice.reason is None else Fallback(choice.asked, choice.reason)
     return route, headers(route.name, fallback)
+
+
+def _stages(route: VersionRoute) -> dict[str, object]:
+    """Return the key that only a cascade has."""
+    if not route.cascade:
+        return {}
+    return {"cascade": [asdict(stage) for stage in route.cascade]}
 
 
 def _dtype(facts: Section) -> str:

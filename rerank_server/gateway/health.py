@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import orjson
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from rerank_server.core.routing import RoutesTable, Target, VersionRoute
+from rerank_server.core.routing import RoutesTable, Target, VersionRoute, is_served
 from rerank_server.errors import RerankServerError, UnavailableError
 from rerank_server.gateway.answers import send_json
 from rerank_server.gateway.connection import Answer
@@ -42,13 +44,13 @@ class Health:
             return
         if scope["method"] not in ("GET", "HEAD"):
             raise HTTPException(405, headers={"Allow": "GET, HEAD"})
-        if not route.targets:
+        if not is_served(exchange.view.table, route.name):
             raise UnavailableError(f"version {route.name} is not served ({_absence(route)})")
         said: dict[str, object] = {"status": "ok", "version": route.name}
         if set(scope["query_string"].split(b"&")).intersection(_DEEP):
             table = exchange.view.table
             said["instances"] = [
-                await self._probe(table, target, exchange) for target in route.targets
+                await self._probe(table, target, exchange) for target in _targets(table, route)
             ]
         await send_json(send, orjson.dumps(said), [])
 
@@ -92,6 +94,16 @@ def _route(view: View | None, path: str) -> VersionRoute | None:
     if place is None or place.page is not Page.SCORE:
         return None
     return view.table.versions.get(place.version or view.table.default)
+
+
+def _targets(table: RoutesTable, route: VersionRoute) -> Sequence[Target]:
+    """Return the processes that answer for a version; a cascade's stages each score by themselves.
+
+    All that is asked here is whether they score right.
+    """
+    if not route.cascade:
+        return route.targets
+    return [target for stage in route.cascade for target in table.versions[stage.version].targets]
 
 
 def _absence(route: VersionRoute) -> str:

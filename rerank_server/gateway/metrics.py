@@ -7,6 +7,7 @@ from pathlib import Path
 
 from prometheus_client.metrics_core import Metric
 
+from rerank_server.gateway.cascade_metrics import CascadeMetrics
 from rerank_server.gateway.exchange import Exchange
 from rerank_server.gateway.fleet_metrics import FALLBACK_HELP
 from rerank_server.gateway.mirror_metrics import MirrorMetrics
@@ -39,6 +40,7 @@ class Metrics:
         self._durations: dict[str, Histogram] = {}
         self._fallbacks: dict[tuple[str, str, str], Series] = {}
         self._traffic = TrafficMetrics(self._files)
+        self._cascades = CascadeMetrics(self._files)
         self.mirror = MirrorMetrics(self._files)
         self._in_flight = self._files.series(
             "gauge_livesum",
@@ -96,6 +98,7 @@ class Metrics:
             )
         durations.observe(exchange.duration_s)
         self._traffic.count(exchange, version)
+        self._cascades.count(exchange, version)
         if exchange.fallback is not None:
             self._count_fallback(exchange.fallback.asked, version, exchange.fallback.reason.value)
 

@@ -72,6 +72,6 @@ def api_of(table: RoutesTable) -> Api:
 
 def _all(table: RoutesTable) -> list[Version]:
     return [
-        Version(route.name, route.endpoint.rstrip("/"), route.description)
+        Version(route.name, route.endpoint.rstrip("/"), route.description, route.cascade)
         for route in table.versions.values()
     ]

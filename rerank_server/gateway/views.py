@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from rerank_server.core.routing import RoutesTable, VersionRoute, answers
+from rerank_server.core.routing import RoutesTable, VersionRoute, answers, is_served
 from rerank_server.errors import NotFoundError, UnavailableError
 from rerank_server.gateway.exchange import exchange_of
 from rerank_server.gateway.exposition import Everything
@@ -109,6 +109,8 @@ class Views:
 def _describe(version: Mapping[str, object]) -> dict[str, object]:
     instances = [section(instance) for instance in items(version.get("instances"))]
     described = {key: version.get(key) for key in _SHOWN}
+    if "cascade" in version:
+        described["cascade"] = version["cascade"]
     described["memory_bytes"] = sum(number(i, "memory_bytes") for i in instances)
     described["gpu_memory_bytes"] = sum(number(i, "gpu_memory_bytes") for i in instances)
     described["uptime_s"] = max(
@@ -123,7 +125,9 @@ def _outline(table: RoutesTable, route: VersionRoute) -> dict[str, object]:
         "name": route.name,
         "enabled": route.enabled,
         "default": route.name == table.default,
-        "state": "RUNNING" if route.targets else (route.absent or "disabled").upper(),
+        "state": (
+            "RUNNING" if is_served(table, route.name) else (route.absent or "disabled").upper()
+        ),
         "endpoint": route.endpoint,
         "description": route.description,
         "degraded": route.degraded,

@@ -264,3 +264,48 @@ def test_a_state_that_cannot_be_read_names_what_is_wrong(
 
     with pytest.raises(ValueError, match=problem):
         snapshot.read(whole)
+
+
+STAGES = [{"version": "v1", "keep": 20}, {"version": "v2", "keep": None}]
+
+
+def cascade(now_state: str, reason: str | None = None) -> snapshot.Snapshot:
+    entry = version("v2-fast", now_state, reason=reason, attempt=2, retry_in_s=3.0)
+    return snapshot.read(state(entry | {"cascade": STAGES}))
+
+
+@pytest.mark.parametrize(
+    ("now_state", "reason", "expected"),
+    [
+        ("RUNNING", None, "RUNNING (cascade: v1:20 > v2)"),
+        ("STARTING", "stage v2: STARTING", "STARTING (stage v2: STARTING)"),
+        ("FAILED", "stage v1: FAILED: bad", "FAILED (stage v1: FAILED: bad)"),
+        (
+            "BACKOFF",
+            "stage v1: BACKOFF: bad",
+            "BACKOFF (restart 2 in 3 s: stage v1: BACKOFF: bad)",
+        ),
+        ("DISABLED", None, "DISABLED"),
+    ],
+)
+def test_a_cascade_is_shown_as_its_stages_are(
+    now_state: str, reason: str | None, expected: str
+) -> None:
+    shown = cascade(now_state, reason)
+
+    assert status.lines(shown) == [f"v2-fast: {expected}"]
+    assert shown.versions[0].is_settled  # its stages are waited for, not it
+
+
+def test_of_a_cascade_no_process_is_shown() -> None:
+    told = status.verbose(cascade("RUNNING"), TIME)
+
+    assert told[-2:] == ["  stages    v1:20 > v2", "  endpoint  /rerank/v2-fast"]
+    shown = status.to_json(cascade("RUNNING"))["versions"]
+    assert isinstance(shown, list)
+    assert shown[0]["cascade"] == STAGES
+
+
+def test_stages_that_are_none_are_refused() -> None:
+    with pytest.raises(ValueError, match="cascade: "):
+        snapshot.read(state(version("v2", "RUNNING") | {"cascade": 3}))

@@ -72,6 +72,9 @@ class Superset(ObjectErrors):
         if request.return_docs:
             for entry, i in zip(results, order, strict=True):
                 entry["document"] = document(request, i)
+        if scores.stages:
+            for entry, i in zip(results, order, strict=True):
+                entry["stage"] = scores.stages[i]
         used = usage(result) | {"completion_tokens": 0}
         meta: dict[str, object] = {
             "api_version": {"version": "2"},

@@ -30,16 +30,15 @@ _WINDOW = structure(
     {"start": COUNT, "end": COUNT, "number": COUNT, "count": COUNT},
     ["start", "end", "number", "count"],
 )
+_STAGE: Json = {"type": "string", "description": "Of a cascade: the version whose score it is."}
 _NATIVE = structure(
     "Scores in input order, and the ranking.",
     {
         "version": STRING,
         "scores": array(NUMBER),
         "results": _ranked(
-            {**_SCORE, "doc": STRING, "truncated": _FLAG, "window": _WINDOW},
-            "doc",
-            "truncated",
-            "window",
+            {**_SCORE, "doc": STRING, "stage": _STAGE, "truncated": _FLAG, "window": _WINDOW},
+            *("doc", "stage", "truncated", "window"),
         ),
         "fallback": {
             "type": ["object", "null"],
@@ -85,7 +84,9 @@ _DOCUMENTS = structure(
         "object": {"const": "rerank"},
         "created": COUNT,
         "model": STRING,
-        "results": _ranked({**_RELEVANCE, "document": ref("Document")}, "document"),
+        "results": _ranked(
+            {**_RELEVANCE, "document": ref("Document"), "stage": _STAGE}, "document", "stage"
+        ),
         "usage": ref("Usage"),
         "meta": {"type": "object"},
         "data": {

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from rerank_server import __version__
 from rerank_server.core.access import PAGES as CHOSEN
+from rerank_server.core.cascade import described
+from rerank_server.core.traffic import Stage
 from rerank_server.gateway.openapi import failures, headers, pages
 from rerank_server.gateway.openapi.answers import ANSWERS, ERRORS
 from rerank_server.gateway.openapi.requests import Bounds, requests
@@ -23,6 +25,8 @@ class Version:
     name: str
     endpoint: str
     description: str
+    stages: Sequence[Stage] = ()
+    """Of a cascade."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,8 @@ def of_version(api: Api, version: Version) -> Json:
     paths[f"{above}/v1/models/{{model}}"] = _model(api, above)
     paths[f"{above}/health"] = _health(api, above)
     about = version.description or f"The reranker version {version.name}."
+    if version.stages:
+        about = f"{about} {_cascade(version.name, version.stages)}"
     return _document(api, f"rerank-server: {version.name}", about, paths)
 
 
@@ -109,7 +115,7 @@ def _document(api: Api, title: str, about: str, paths: Json) -> Json:
 
 def _item(api: Api, path: str, page: Page, above: str, version: str) -> Json:
     if page in (Page.SCORE, Page.SCORE_OBJECT):
-        return {"post": _score(path, page, above, version)}
+        return {"post": _score(path, page, above, version) | _stages(api, version)}
     operation = _get(path, *pages.ROUTED[page], is_foreign=page in FOREIGN)
     if page is Page.INFO:
         operation = _about_version(operation, takes_version=not above)
@@ -140,6 +146,20 @@ def _score(path: str, page: Page, above: str, version: str) -> Json:
             **failures.of_scores(is_foreign=page is Page.SCORE_OBJECT),
         },
     }
+
+
+def _stages(api: Api, version: str) -> Json:
+    """Return what is said where a cascade answers: of what it is made, stage after stage."""
+    stages = next((each.stages for each in api.versions if each.name == version), ())
+    return {"description": _cascade(version, stages)} if stages else {}
+
+
+def _cascade(version: str, stages: Sequence[Stage]) -> str:
+    return (
+        f"{version} is a cascade: {described(stages)}. Each stage scores what the one before it "
+        "let through, as many as the number behind that one says; a document that was pruned "
+        "stays below all that went on."
+    )
 
 
 def _get(path: str, summary: str, kind: str, schema: Json, *, is_foreign: bool = False) -> Json:

@@ -35,6 +35,12 @@ HEADERS: dict[str, Json] = {
         "schema": {"type": "string"},
         "example": "v2-gemma; share=5; by=key; source=config",
     },
+    "X-Rerank-Cascade": {
+        "description": "Set when a cascade answered: each stage that had something to do, and how "
+        "many documents reached it and went on.",
+        "schema": {"type": "string"},
+        "example": "v1-bge-small:200>20; v2-minilm:20",
+    },
     "Server-Timing": {
         "description": "Milliseconds of queueing, tokenising, inference, and in all.",
         "required": True,
@@ -63,7 +69,7 @@ HEADERS: dict[str, Json] = {
 
 SCORED = (
     *("X-Request-ID", "X-Rerank-Version", "X-Rerank-Fallback", "X-Rerank-Degraded"),
-    *("X-Rerank-Traffic", "Server-Timing"),
+    *("X-Rerank-Traffic", "X-Rerank-Cascade", "Server-Timing"),
 )
 """Those of an answer with scores."""
 

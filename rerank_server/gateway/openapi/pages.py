@@ -24,6 +24,16 @@ _DIGEST: Json = {
     "description": "SHA-256 over the version's files; null until they were read.",
 }
 
+_CASCADE: Json = {
+    **array(
+        structure(
+            "One stage: who scores, and how many documents go on; null at the last.",
+            {"version": STRING, "keep": _MAYBE_COUNT},
+            ["version", "keep"],
+        )
+    ),
+    "description": "Only of a cascade: its stages, in order.",
+}
 _INFO = structure(
     "A version, as text-embeddings-inference describes it.",
     {
@@ -42,6 +52,7 @@ _INFO = structure(
         "version": STRING,
         "sha": _NULL,
         "docker_label": _NULL,
+        "cascade": _CASCADE,
     },
     ["model_id", "served_model_name", "model_type", "max_client_batch_size", "version"],
 )
@@ -58,6 +69,7 @@ _CARD = structure(
         "max_model_len": _MAYBE_COUNT,
         "digest": _DIGEST,
         "is_ready": _BOOLEAN,
+        "cascade": _CASCADE,
     },
     ["id", "object", "model_type", "is_ready"],
 )
@@ -120,6 +132,7 @@ _VERSION = structure(
         "memory_bytes": NUMBER,
         "gpu_memory_bytes": NUMBER,
         "uptime_s": _MAYBE_NUMBER,
+        "cascade": _CASCADE,
     },
     ["name", "state", "endpoint"],
 )
