@@ -9,12 +9,13 @@ from rerank_server.core.access import Access
 Headers = list[tuple[bytes, bytes]]
 
 _TAKEN = (
-    b"authorization, content-type, traceparent, x-api-key, x-request-id, x-request-timeout, "
+    b"api-key, authorization, content-type, traceparent, tracestate, x-api-key, "
+    b"x-pinecone-api-version, x-request-id, x-request-timeout, "
     b"x-rerank-key, x-rerank-strict, x-rerank-version"
 )
 _SHOWN = (
     b"retry-after, server-timing, x-request-id, "
-    b"x-rerank-degraded, x-rerank-fallback, x-rerank-traffic, x-rerank-version"
+    b"x-rerank-cascade, x-rerank-degraded, x-rerank-fallback, x-rerank-traffic, x-rerank-version"
 )
 _PREFLIGHT: Headers = [
     (b"access-control-allow-methods", b"GET, POST"),

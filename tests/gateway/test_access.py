@@ -19,6 +19,7 @@ from rerank_server.core.access import Access, ApiKey, Scope, digest_of
 from rerank_server.gateway import dialects
 from rerank_server.gateway.dialects.choice import pick
 from rerank_server.gateway.native import NATIVE
+from rerank_server.gateway.openapi.headers import HEADERS, PARAMETERS
 from rerank_server.gateway.paths import PAGES
 from tests.gateway.fakes import route, table
 from tests.gateway.harness import JSON, Gateway
@@ -53,6 +54,7 @@ BODIES: Mapping[str, Mapping[str, object]] = {
     "dashscope": {"model": "m", "input": {"query": "q", "documents": ["a"]}},
     "pinecone": {"query": "q", "documents": ["a"], "top_n": 1},
 }
+SIGNS = ("api-key", "x-pinecone-api-version")
 MORE_HEADERS = {"pinecone": {"X-Pinecone-API-Version": "2025-10"}}
 OPEN = {"/health", "/ready", f"{ENDPOINT}/health", "/rerank/health"}
 
@@ -215,6 +217,22 @@ def test_a_page_of_a_known_origin_may_ask(
     assert framed.headers["access-control-allow-origin"] == PAGE
     assert "server-timing" in framed.headers["access-control-expose-headers"]
     assert "access-control-allow-origin" not in answer.headers
+
+
+def test_a_page_may_send_and_read_every_header_there_is(gateway: Gateway) -> None:
+    guard(gateway, Access(cors_origins=(PAGE,)))
+
+    before = gateway.ask("OPTIONS", "/rerank", headers=PREFLIGHT)
+    answer = gateway.post(body=BODIES["native"], headers={**JSON, "Origin": PAGE})
+
+    taken = words(before.headers["access-control-allow-headers"])
+    shown = words(answer.headers["access-control-expose-headers"])
+    assert {*map(str.lower, PARAMETERS), "authorization", "x-api-key", *SIGNS} <= taken
+    assert {*map(str.lower, HEADERS)} - {"www-authenticate", "allow"} <= shown
+
+
+def words(listed: str) -> set[str]:
+    return {word.strip() for word in listed.split(",")}
 
 
 @pytest.mark.parametrize("origins", [(), ("https://other.example.org",)])
