@@ -11,25 +11,21 @@ import logging
 import math
 import time
 import traceback
-from array import array
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Protocol, assert_never
+from typing import assert_never
 
-import orjson
-
-from rerank_server.core.agreement import Agreement, agreement
+from rerank_server.core.agreement import agreement
 from rerank_server.core.routing import RoutesTable, Target, VersionRoute
 from rerank_server.core.traffic import Mirror, fraction
 from rerank_server.errors import OverloadedError, RerankServerError
 from rerank_server.gateway.connection import Answer
-from rerank_server.gateway.dialect import ScoreRequest, Scores
+from rerank_server.gateway.copies import Copy, Original, Result, Tallies, Witness, copy_of
+from rerank_server.gateway.dialect import Scores
 from rerank_server.gateway.gate import Load
 from rerank_server.gateway.replies import scores_of
 from rerank_server.gateway.table import Routes
-from rerank_server.gateway.upstream import Errand, Lost, Refused
+from rerank_server.gateway.upstream import Errand, Lost, Outcome, Refused
 from rerank_server.gateway.walk import Walker
 
 log = logging.getLogger(__name__)
@@ -43,70 +39,6 @@ MAX_DOCS = 2_000
 PAUSE_S = 600.0
 """How long a version gets no copies after one of its processes died with one. As long as a text
 that kills is refused: it must not kill the process again that has requests of its own."""
-
-
-class Result(StrEnum):
-    """What became of a request that was drawn to be copied."""
-
-    COMPARED = "compared"
-    FAILED = "failed"
-    """The version could not score it, not in time, or its process died."""
-    SHED = "shed"
-    """There was no room for it, or nobody to score it."""
-    SKIPPED = "skipped"
-    """There is nothing to compare: one document, several queries, or very many documents."""
-
-
-class Tallies(Protocol):
-    """What counts the copies."""
-
-    def count(self, version: str, to: str, result: Result) -> None:
-        """Count what became of a copy of a request that `version` answered."""
-
-    def compare(
-        self, version: str, to: str, docs: int, found: Agreement, latency_ratio: float | None
-    ) -> None:
-        """Count how two rankings of so many documents agree."""
-
-
-class Witness(Protocol):
-    """Who judges a version by its copies."""
-
-    def compared(self, served: str, to: str, tau: float) -> None:
-        """Learn how far the two rankings of a request agree."""
-
-    def failed(self, served: str, to: str) -> None:
-        """Learn that `to` could not score a copy."""
-
-
-@dataclass(frozen=True, slots=True)
-class Original:
-    """A request that was answered."""
-
-    request_id: str
-    version: str
-    """Who answered it."""
-    asked: str
-    """Who should have."""
-    request: ScoreRequest
-    scores: Scores
-    body_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Copy:
-    """What is kept of an answered request."""
-
-    version: str
-    to: str
-    request_id: str
-    payload: bytes
-    raw: array[float]
-    inference_ms: float
-
-    @property
-    def held_bytes(self) -> int:
-        return len(self.payload) + len(self.raw) * self.raw.itemsize
 
 
 class Mirroring:
@@ -128,11 +60,13 @@ class Mirroring:
         self._tallies = tallies
         self._witness = witness
         self._clock = clock
-        self._waiting: deque[_Copy] = deque()
+        self._waiting: deque[Copy] = deque()
         self._held_bytes = 0
         self._task: asyncio.Task[None] | None = None
         self._turn = 0
         self._paused_until: dict[str, float] = {}
+        self._asked: tuple[str, asyncio.Timeout] | None = None
+        """Who scores a copy now, and what ends that early."""
 
     @property
     def held_bytes(self) -> int:
@@ -146,6 +80,7 @@ class Mirroring:
         """
         table = self._table()
         mirror = None if table is None else table.mirror
+        self._leave_all_but(mirror)
         if table is None or mirror is None or not _is_drawn(mirror, original):
             return
         if not _is_comparable(original):
@@ -153,11 +88,20 @@ class Mirroring:
         elif not self._has_room(original.body_bytes) or self._route(table, mirror.to) is None:
             self._tallies.count(original.version, mirror.to, Result.SHED)
         else:
-            self._keep(_copy_of(original, mirror.to))
+            self._keep(copy_of(original, mirror.to))
 
     def _table(self) -> RoutesTable | None:
         view = self._routes.current()
         return None if view is None else view.table
+
+    def _leave_all_but(self, mirror: Mirror | None) -> None:
+        """Wait no longer for a copy from a version that is the mirror's no more."""
+        if self._asked is None:
+            return
+        to, timeout = self._asked
+        if mirror is None or to != mirror.to:
+            self._asked = None
+            timeout.reschedule(asyncio.get_running_loop().time())
 
     def _has_room(self, more_bytes: int) -> bool:
         is_full = len(self._waiting) >= MAX_WAITING
@@ -172,7 +116,7 @@ class Mirroring:
             return None
         return None if self._clock() < self._paused_until.get(to, -math.inf) else route
 
-    def _keep(self, copy: _Copy) -> None:
+    def _keep(self, copy: Copy) -> None:
         self._waiting.append(copy)
         self._held_bytes += copy.held_bytes
         if self._task is None or self._task.done():
@@ -196,9 +140,11 @@ class Mirroring:
             if result is Result.FAILED and self._witness is not None:
                 self._witness.failed(copy.version, copy.to)
 
-    async def _result(self, copy: _Copy) -> Result:
+    async def _result(self, copy: Copy) -> Result:
         table = self._table()
-        route = None if table is None else self._route(table, copy.to)
+        if table is None or table.mirror is None or table.mirror.to != copy.to:
+            return Result.SHED
+        route = self._route(table, copy.to)
         if route is None:
             return Result.SHED
         self._turn += 1
@@ -211,7 +157,7 @@ class Mirroring:
             is_copy=True,
         )
         try:
-            outcome = await self._walker.ask(target, errand)
+            outcome = await self._ask(target, errand, copy.to)
             match outcome:
                 case Answer():
                     self._compare(copy, scores_of(outcome, len(copy.raw)))
@@ -223,12 +169,20 @@ class Mirroring:
                     return Result.FAILED
                 case _:
                     assert_never(outcome)
-        except OverloadedError:
+        except (OverloadedError, TimeoutError):
             return Result.SHED
         except RerankServerError:
             return Result.FAILED
 
-    def _compare(self, copy: _Copy, scores: Scores) -> None:
+    async def _ask(self, target: Target, errand: Errand, to: str) -> Outcome:
+        async with asyncio.timeout(None) as timeout:
+            self._asked = to, timeout
+            try:
+                return await self._walker.ask(target, errand)
+            finally:
+                self._asked = None
+
+    def _compare(self, copy: Copy, scores: Scores) -> None:
         found = agreement(copy.raw, scores.raw)
         is_timed = copy.inference_ms > 0 and scores.inference_ms > 0
         ratio = scores.inference_ms / copy.inference_ms if is_timed else None
@@ -236,7 +190,7 @@ class Mirroring:
         if self._witness is not None:
             self._witness.compared(copy.version, copy.to, found.tau)
 
-    def _pause(self, copy: _Copy, target: Target) -> None:
+    def _pause(self, copy: Copy, target: Target) -> None:
         self._paused_until[copy.to] = self._clock() + PAUSE_S
         log.warning(
             "worker lost while scoring a copy; it gets none for a while",
@@ -261,15 +215,3 @@ def _is_drawn(mirror: Mirror, original: Original) -> bool:
 
 def _is_comparable(original: Original) -> bool:
     return original.request.queries is None and 2 <= len(original.request.docs) <= MAX_DOCS
-
-
-def _copy_of(original: Original, to: str) -> _Copy:
-    request, scores = original.request, original.scores
-    return _Copy(
-        version=original.version,
-        to=to,
-        request_id=original.request_id,
-        payload=orjson.dumps({"query": request.query, "docs": request.docs}),
-        raw=array("d", scores.raw),
-        inference_ms=scores.inference_ms,
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rerank_server.core.agreement import Agreement
-from rerank_server.gateway.mirror import Result
+from rerank_server.gateway.copies import Result
 from rerank_server.gateway.slot_files import Histogram, Series, SlotFiles
 
 _TAU = (-0.8, -0.6, -0.4, -0.2, 0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)

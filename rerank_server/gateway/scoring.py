@@ -13,13 +13,14 @@ from rerank_server.core.routing import Choice, FallbackReason, choose
 from rerank_server.errors import BadRequestError
 from rerank_server.gateway.answers import Headers, send_json
 from rerank_server.gateway.body import check_media_type, parse_object, receive_body
+from rerank_server.gateway.copies import Original, Witness
 from rerank_server.gateway.deadline import HEADER, timeout_s
 from rerank_server.gateway.dialect import Fallback, ScoreRequest, ScoreResult, Scores
 from rerank_server.gateway.dialects.choice import pick
 from rerank_server.gateway.exchange import Exchange
 from rerank_server.gateway.gate import Gate, Hold
 from rerank_server.gateway.metrics import UNKNOWN, Metrics
-from rerank_server.gateway.mirror import Mirroring, Original, Witness
+from rerank_server.gateway.mirror import Mirroring
 from rerank_server.gateway.queries import Part, join, split
 from rerank_server.gateway.replies import scores_of
 from rerank_server.gateway.split import headers as traffic_headers

@@ -15,6 +15,7 @@ from rerank_server.core.limits import VersionLimits
 from rerank_server.core.routing import FallbackReason, RoutesTable, Target
 from rerank_server.core.traffic import Mirror, fraction
 from rerank_server.errors import DeadlineError
+from rerank_server.gateway.copies import Original, Result
 from rerank_server.gateway.dialect import ScoreRequest, Scores
 from rerank_server.gateway.gate import Load
 from rerank_server.gateway.ledger import LossLedger
@@ -24,8 +25,6 @@ from rerank_server.gateway.mirror import (
     MAX_WAITING,
     PAUSE_S,
     Mirroring,
-    Original,
-    Result,
 )
 from rerank_server.gateway.upstream import Errand, Lost, Outcome, Refused, Upstream
 from rerank_server.gateway.walk import Walker
@@ -421,6 +420,38 @@ def test_a_copy_that_waited_is_shed_when_its_turn_comes_too_late(
         await room.settle(2)
         assert room.counted.named() == ["compared", "shed"]
         assert room.mirroring.held_bytes == 0
+
+    run(scenario)
+
+
+def mirror_to(other: str | None) -> RoutesTable:
+    return replace(mirrored(), mirror=None if other is None else Mirror(other, 1.0))
+
+
+@pytest.mark.parametrize("other", ["v3", None])
+def test_a_mirror_that_points_elsewhere_waits_no_longer_for_the_former(
+    tmp_path: Path, other: str | None
+) -> None:
+    async def scenario() -> None:
+        worker = Gated()
+        room = Room(tmp_path, worker)
+        room.offer("first")
+        await worker.asked.get()
+        room.offer("second")
+        room.routes.show(mirror_to(other))
+        for request_id in ("third", "fourth"):
+            room.offer(request_id)
+        await room.settle(2)
+        assert room.counted.results == [("v1", "v2", Result.SHED)] * 2
+        if other is None:
+            assert room.mirroring.held_bytes == 0
+        else:
+            assert (await worker.asked.get()).request_id == "third"
+            worker.go.release()
+            worker.go.release()
+            await room.settle(4)
+            assert room.counted.results[2:] == [("v1", "v3", Result.COMPARED)] * 2
+        assert worker.at_once == 0
 
     run(scenario)
 
