@@ -94,3 +94,50 @@ def test_keys_are_nowhere_in_the_clear_and_places_are_closed_to_others(server: S
     assert not others_may(server.run_dir)
     assert not others_may(server.state_dir)
     assert not others_may(server.run_dir / "w")
+
+
+MARK = "zq9mark"
+INDISCREET = """
+import os
+def rerank(query, docs):
+    if docs[0].startswith("fail"):
+        raise ValueError(query + docs[0])
+    if docs[0].startswith("die"):
+        os.abort()
+    return [0.5] * len(docs)
+"""
+
+
+@pytest.mark.parametrize("log_format", ["console", "json"])
+def test_no_log_and_no_file_holds_texts_keys_or_headers(server: Server, log_format: str) -> None:
+    directory = server.models_dir / "v1"
+    directory.mkdir(parents=True)
+    (directory / "rerank.py").write_text(INDISCREET)
+    server.configure(
+        "v1", {"v1": {}}, server={"log_format": log_format, "log_level": "debug", "max_docs": 3}
+    )
+    server.start()
+    sent = {"Authorization": f"Bearer {MARK}", "X-Rerank-Version": MARK, "X-Rerank-Key": MARK}
+
+    statuses = set()
+    for first in ("score", "fail", "die"):
+        docs = [f"{first} {MARK}", MARK]
+        for body in (
+            {"query": MARK, "docs": docs},
+            {"query": MARK, "texts": docs},
+            {"query": MARK, "documents": docs, "model": MARK},
+            {"query": MARK, "docs": [*docs, MARK, MARK]},
+            {"query": MARK, "docs": MARK},
+        ):
+            answer = server.client.post(f"/rerank?{MARK}=1", json=body, headers=sent)
+            statuses.add(answer.status_code)
+        answer = server.client.post(f"/{MARK}", content=MARK, headers=sent)
+        statuses.add(answer.status_code)
+
+    assert {200, 400, 404, 413, 424, 500} <= statuses
+    assert statuses & {502, 503}
+    server.stop()
+    files = [path for path in server.root.rglob("*") if path.is_file()]
+    assert len([path for path in files if path.suffix == ".log"]) >= 3
+    assert "model error" in (server.state_dir / "logs" / "v1.log").read_text()
+    assert not [path for path in files if MARK.encode() in path.read_bytes()]
