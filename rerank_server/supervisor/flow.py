@@ -10,7 +10,7 @@ from rerank_server.supervisor.desired import Desired
 from rerank_server.supervisor.journal import Journal
 from rerank_server.supervisor.requests import Outcome, Verdict, answer, pending
 from rerank_server.supervisor.rollouts import Rollouts
-from rerank_server.supervisor.site import Site
+from rerank_server.supervisor.rundir import RunDir, StateDir
 from rerank_server.supervisor.traffic import TrafficDesk
 
 
@@ -21,10 +21,10 @@ class Flow:
     here starts or stops a process.
     """
 
-    def __init__(self, site: Site, journal: Journal) -> None:
-        self._run = site.run
-        self._shares = TrafficDesk(site.run, site.state.traffic, journal)
-        self._rollouts = Rollouts(site, journal)
+    def __init__(self, run: RunDir, state: StateDir, journal: Journal) -> None:
+        self._run = run
+        self._shares = TrafficDesk(run, state.traffic, journal)
+        self._rollouts = Rollouts(run, state, journal)
         self._outcomes: list[Outcome] = []
 
     def tend(self, desired: Desired, fleet: Fleet, now: float) -> None:

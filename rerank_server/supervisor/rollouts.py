@@ -29,7 +29,7 @@ from rerank_server.supervisor.evidence import EvidenceFiles
 from rerank_server.supervisor.journal import Journal
 from rerank_server.supervisor.rollout_course import asked_course, course_of, digest_of
 from rerank_server.supervisor.rollout_file import RolloutFile
-from rerank_server.supervisor.site import Site
+from rerank_server.supervisor.rundir import RunDir, StateDir
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +43,10 @@ _COUNTED = ("advanced", "aborted", "done")
 class Rollouts:
     """The one rollout there may be. Belongs to the loop, which has it tend on each turn."""
 
-    def __init__(self, site: Site, journal: Journal) -> None:
+    def __init__(self, run: RunDir, state: StateDir, journal: Journal) -> None:
         self._journal = journal
-        self._file = RolloutFile(site.state.rollout)
-        self._evidence = EvidenceFiles(site.run.gateway)
+        self._file = RolloutFile(state.rollout)
+        self._evidence = EvidenceFiles(run.gateway)
         self._kept = self._file.read()
         if self._kept.rollout is not None:
             self._kept = replace(self._kept, rollout=restored(self._kept.rollout))
