@@ -42,7 +42,7 @@ def build(
     return Report(
         subject=subject,
         arms=tuple(
-            _arm(name, run, after.get(name) or before[name], digests.get(name), values)
+            _arm(name, run, _last(before[name], after.get(name)), digests.get(name), values)
             for name in run.versions
         ),
         measures=measures,
@@ -61,6 +61,11 @@ def build(
             notes(subject, run, judged=judged, common=len(common), before=before, after=after)
         ),
     )
+
+
+def _last(before: Identity, after: Identity | None) -> Identity:
+    """Return what is known of a version last, while it ran."""
+    return after if after is not None and after.processes else before
 
 
 def _has(asked: Asked, version: str) -> bool:

@@ -24,7 +24,7 @@ from rerank_server.cli.evaluate.report import Arm, Difference, Report
 
 COLOURS = 6
 """How many the style sheet has; more versions begin again."""
-_WIDTH = 824.0
+_WIDTH = 888.0
 _LEFT, _RIGHT = 8.0, 8.0
 _ROW = 84.0
 _BINS = 40
@@ -170,7 +170,7 @@ def latencies(report: Report) -> Html:
     edges = [low * ratio**number for number in range(bins + 1)]
     places = [x(edge) for edge in edges]
     bottom = len(report.arms) * _ROW
-    ticks = [(value, f"{value:g} ms") for value in decades(low, high)]
+    ticks = [(value, _duration(value)) for value in decades(low, high)]
     marks = bottom_axis(ticks, x, 18, bottom - 6)
     for number, arm in enumerate(report.arms):
         top, base = number * _ROW + 26, number * _ROW + _ROW - 6
@@ -199,3 +199,7 @@ def _latencies_of(report: Report, arm: Arm) -> list[float]:
     answers = [result.answers.get(arm.version) for result in report.results]
     found = [answer.latency_ms for answer in answers if answer is not None and not answer.error]
     return [value for value in found if value]
+
+
+def _duration(value: float) -> str:
+    return f"{value / 1000:g} s" if value >= 1000 else f"{value:g} ms"

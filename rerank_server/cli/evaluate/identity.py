@@ -30,10 +30,19 @@ class Identity:
     gpu_memory_bytes: int
     processes: tuple[int, ...]
 
+    def change_to(self, now: Identity | None) -> str | None:
+        """Return what became of it meanwhile, if its answers may not all be those of one model."""
+        if now is None or not now.processes:
+            return "no longer ran at the end"
+        if now._model != self._model:
+            return "changed its files, engine or device during the run: these are figures of both"
+        if now.processes != self.processes:
+            return "had a process replaced during the run"
+        return None
+
     @property
-    def key(self) -> tuple[object, ...]:
-        """What must stay the same for its answers to be those of one model."""
-        return (self.engine, self.dtype, self.device, self.fingerprint, self.processes)
+    def _model(self) -> tuple[object, ...]:
+        return (self.engine, self.dtype, self.device, self.fingerprint)
 
 
 def identities(state: Mapping[str, object]) -> Mapping[str, Identity]:

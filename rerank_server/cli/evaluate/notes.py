@@ -30,8 +30,9 @@ def notes(
         yield f"{name} was left out: {reason}"
     for name in run.versions:
         now = after.get(name)
-        if now is None or now.key != before[name].key:
-            yield f"{name} was replaced or moved during the run: its figures are of more than one"
+        change = before[name].change_to(now)
+        if change is not None:
+            yield f"{name} {change}"
         if now is not None and now.degraded is not None:
             yield f"{name} is degraded: {now.degraded}"
     yield from _labels(run)

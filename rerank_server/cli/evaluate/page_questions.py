@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rerank_server.cli.evaluate import agreement, charts
+from rerank_server.cli.evaluate import agreement, charts, wording
 from rerank_server.cli.evaluate.markup import Html, element, join
 from rerank_server.cli.evaluate.page_documents import documents
 from rerank_server.cli.evaluate.page_tables import named
@@ -61,7 +61,7 @@ class Pair:
         caption = element(
             "p",
             *(f"{measure} of ", named(self.report, self.b)),
-            *(" less that of ", named(self.report, self.a)),
+            *(" minus that of ", named(self.report, self.a)),
             ": a bar for each question, in the colour of the better version. "
             "Choose a bar to see its documents.",
             class_="caption",
@@ -104,7 +104,7 @@ class Pair:
                 gap.value,
                 self._colour(gap),
                 links.get(gap.line),
-                f"{gap.value:+.3f}  line {gap.line}: "
+                f"{wording.signed(gap.value)}  line {gap.line}: "
                 + cut(gap.result.question.query, _TITLE_COLUMNS),
             )
             for gap in gaps
@@ -124,7 +124,7 @@ class Pair:
     def _question(self, gap: _Gap) -> Html:
         question, quality = gap.result.question, gap.result.quality
         measure = self.report.main_measure
-        change = f"τ {gap.value:.2f}"
+        change = f"τ {wording.signed(gap.value)}"
         if measure is not None:
             change = f"{quality[self.a][measure]:.2f} → {quality[self.b][measure]:.2f}"
         summary = element(

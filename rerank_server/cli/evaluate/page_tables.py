@@ -37,7 +37,8 @@ def named(report: Report, version: str) -> Html:
 
 def figures(report: Report) -> Html:
     """Return the table on top: how good, how fast, how large."""
-    head = ["version", *report.measures, "p50", "p95", "docs/s", "memory", "failed"]
+    has_failed = any(arm.failed for arm in report.arms)
+    head = ["version", *report.measures, "p50", "p95", "docs/s", "memory"]
     rows = [
         [
             named(report, arm.version),
@@ -46,11 +47,11 @@ def figures(report: Report) -> Html:
             wording.milliseconds(arm.p95_ms),
             wording.rate(arm.docs_per_s),
             wording.memory(arm),
-            _failed(arm),
+            *([_failed(arm)] if has_failed else []),
         ]
         for arm in report.arms
     ]
-    return table(head, rows, "figures")
+    return table([*head, "failed"] if has_failed else head, rows, "figures")
 
 
 def _quality(arm: Arm, measure: str) -> Html:
@@ -89,7 +90,7 @@ def differences(report: Report) -> Html:
             "p, Holm",
             "won / same / lost",
         ]
-        title = element("h3", named(report, b), " less ", named(report, a))
+        title = element("h3", named(report, b), " minus ", named(report, a))
         made.append(element("section", title, table(head, rows, "differences")))
     return join(made)
 
@@ -101,7 +102,10 @@ def _difference(report: Report, found: Difference, limit: float) -> list[Child]:
     return [
         found.measure,
         join(
-            [element("b", f"{at.mean:+.3f}"), element("small", f"{at.low:+.3f} to {at.high:+.3f}")]
+            [
+                element("b", wording.signed(at.mean)),
+                element("small", f"{wording.signed(at.low)} to {wording.signed(at.high)}"),
+            ]
         ),
         charts.interval(found, limit, class_),
         wording.p(found.p),

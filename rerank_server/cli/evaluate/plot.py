@@ -10,8 +10,7 @@ from rerank_server.cli.evaluate.markup import Html, element
 Scale = Callable[[float], float]
 """From a value to a place in the picture."""
 
-TITLES = 200
-"""Most characters of what is shown when the mouse rests on a mark."""
+_FEWEST_TICKS = 3
 
 
 def linear(low: float, high: float, start: float, end: float) -> Scale:
@@ -35,11 +34,15 @@ def round_up(value: float) -> float:
 
 
 def decades(low: float, high: float) -> list[float]:
-    """Return 1, 2, 5, 10, ... within low..high; above three tens only the tens."""
-    steps = (1, 2, 5) if high / low < 1000 else (1,)
+    """Return round values within low..high for a logarithmic axis: few, but at least three."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    found = [step * 10.0**power for power in range(first, last + 1) for step in steps]
-    return [value for value in found if low <= value <= high]
+    found: list[float] = []
+    for steps in ((1,), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7), tuple(n / 10 for n in range(10, 100))):
+        values = [step * 10.0**power for power in range(first, last + 1) for step in steps]
+        found = [value for value in values if low <= value <= high]
+        if len(found) >= _FEWEST_TICKS:
+            break
+    return found
 
 
 def picture(width: float, height: float, label: str, *children: Html) -> Html:

@@ -69,7 +69,7 @@ def _differences(report: Report) -> Iterator[str]:
             if (found.a, found.b) == (a, b)
         ]
         if rows:
-            head = [f"{b} less {a}", "with 95% interval", "p", "p (Holm)", "better/same/worse"]
+            head = [f"{b} minus {a}", "with 95% interval", "p", "p (Holm)", "better/same/worse"]
             yield from _section("", table([head, *rows]))
 
 

@@ -19,23 +19,33 @@ def verdicts(report: Report) -> Iterator[str]:
 
 
 def _verdict(found: Difference, judged: int, tests: int) -> str:
-    figures = f"{found.measure} {difference(found)} for {found.b}"
-    if found.is_significant:
-        better, worse = (found.b, found.a) if found.estimate.mean > 0 else (found.a, found.b)
+    at = found.estimate
+    low, high = at.low, at.high
+    sure = f"p = {p(found.p_adjusted)} after Holm's correction for {tests} tests"
+    if not found.is_significant:
         return (
-            f"{better} ranks better than {worse}: {figures}, "
-            f"p = {p(found.p_adjusted)} after Holm's correction for {tests} tests"
+            f"No difference shown between {found.a} and {found.b}: {found.measure} of {found.b} "
+            f"differs by {signed(at.mean)} (95% interval {signed(low)} to {signed(high)}, {sure}; "
+            f"labelled questions: {judged})"
         )
+    better, worse = found.b, found.a
+    if at.mean < 0:
+        better, worse, low, high = worse, better, -high, -low
     return (
-        f"No difference shown between {found.a} and {found.b} (labelled questions: {judged}): "
-        f"{figures}, p = {p(found.p_adjusted)} after Holm's correction for {tests} tests"
+        f"{better} ranks better than {worse}: {found.measure} {abs(at.mean):.3f} higher "
+        f"(95% interval {signed(low)} to {signed(high)}, {sure}; labelled questions: {judged})"
     )
+
+
+def signed(value: float) -> str:
+    """Return a difference; a hyphen is no minus sign."""
+    return f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
 
 
 def difference(found: Difference) -> str:
     """Return the signed mean with its interval."""
     at = found.estimate
-    return f"{at.mean:+.3f} [{at.low:+.3f}, {at.high:+.3f}]"
+    return f"{signed(at.mean)} [{signed(at.low)}, {signed(at.high)}]"
 
 
 def p(value: float) -> str:
@@ -47,6 +57,8 @@ def milliseconds(value: float | None) -> str:
     """Return a duration."""
     if value is None:
         return MISSING
+    if value >= 1000:
+        return f"{value / 1000:.2f} s"
     return f"{value:.0f} ms" if value >= 10 else f"{value:.1f} ms"
 
 

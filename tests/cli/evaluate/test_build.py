@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
+from rerank_server.cli.evaluate.identity import Identity, digest
 from rerank_server.cli.evaluate.report import Agreement, Failure
 from tests.cli.evaluate.reports import asked, identity, question, report
 
@@ -112,7 +117,7 @@ def test_what_bears_on_the_figures_is_noted() -> None:
 
     assert found.notes == (
         "v3 was left out: FAILED (no model files)",
-        "v1 was replaced or moved during the run: its figures are of more than one",
+        "v1 had a process replaced during the run",
         "v2 is degraded: on the CPU",
         "without labels, and counted for agreement and speed only: 1",
         "without a relevant document, so that no ranking can be judged: 1",
@@ -125,3 +130,43 @@ def test_a_single_document_has_no_tau() -> None:
     found = report([asked(question(1, (1,)), {"v1": (0.5,), "v2": (0.4,)})], "v1", "v2")
 
     assert found.agreements == (Agreement("v1", "v2", 1, 1.0, None, 1.0),)
+
+
+@pytest.mark.parametrize(
+    ("now", "change"),
+    [
+        (identity("v1"), None),
+        (identity("v1", pid=8), "had a process replaced during the run"),
+        (replace(identity("v1"), memory_bytes=1), None),
+        (
+            replace(identity("v1"), device="cuda:0"),
+            "changed its files, engine or device during the run: these are figures of both",
+        ),
+        (replace(identity("v1"), processes=()), "no longer ran at the end"),
+        (None, "no longer ran at the end"),
+    ],
+)
+def test_a_version_that_changed_meanwhile_is_known(
+    now: Identity | None, change: str | None
+) -> None:
+    assert identity("v1").change_to(now) == change
+
+
+def test_a_server_that_went_is_described_as_it_last_was() -> None:
+    gone = replace(identity("v1"), processes=(), memory_bytes=0, engine=None)
+
+    found = report(
+        [asked(question(1, None), {"v1": GOOD, "v2": GOOD})], "v1", "v2", after={"v1": gone}
+    )
+
+    assert found.arms[0].identity == identity("v1")
+    assert found.notes[0] == "v1 no longer ran at the end"
+
+
+def test_weights_are_known_by_their_content(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"one")
+    (tmp_path / "b").write_bytes(b"two")
+
+    assert digest(tmp_path, ["b", "a"]) == hashlib.sha256(b"onetwo").hexdigest()
+    assert digest(tmp_path, ["a", "c"]) is None
+    assert digest(tmp_path, []) is None

@@ -31,16 +31,16 @@ def test_a_report_on_a_terminal() -> None:
         "dtype                     bfloat16              bfloat16",
         "model sha256          cdcdcdcdcdcd          cdcdcdcdcdcd",
         "",
-        "v2 less v1        with 95% interval       p  p (Holm)  better/same/worse",
-        "MRR         +0.667 [+0.667, +0.667]  0.0078    0.0234              8/0/0",
-        "nDCG@2      +1.000 [+1.000, +1.000]  0.0078    0.0234              8/0/0",
-        "recall@2    +1.000 [+1.000, +1.000]  0.0078    0.0234              8/0/0",
+        "v2 minus v1        with 95% interval       p  p (Holm)  better/same/worse",
+        "MRR          +0.667 [+0.667, +0.667]  0.0078    0.0234              8/0/0",
+        "nDCG@2       +1.000 [+1.000, +1.000]  0.0078    0.0234              8/0/0",
+        "recall@2     +1.000 [+1.000, +1.000]  0.0078    0.0234              8/0/0",
         "",
         "agreement  same first  Kendall's tau  overlap@2",
         "v1, v2             0%         -1.000        50%",
         "",
-        "v2 ranks better than v1: nDCG@2 +1.000 [+1.000, +1.000] for v2, "
-        "p = 0.0234 after Holm's correction for 3 tests",
+        "v2 ranks better than v1: nDCG@2 1.000 higher (95% interval +1.000 to +1.000, "
+        "p = 0.0234 after Holm's correction for 3 tests; labelled questions: 8)",
         "",
         "note: few labelled questions (8): only large differences can show",
     ]
@@ -51,12 +51,16 @@ def test_a_worse_challenger_is_called_worse_and_a_draw_a_draw() -> None:
         [asked(question(line, (1, 0, 0)), {"v1": GOOD, "v2": BAD}) for line in range(1, 9)],
         *("v1", "v2"),
     )
+    minus = "\N{MINUS SIGN}"
     draw = report([asked(question(1, (1, 0, 0)), {"v1": GOOD, "v2": BAD})], "v1", "v2")
 
-    assert next(wording.verdicts(worse)).startswith("v1 ranks better than v2: nDCG@2 -1.000")
+    assert next(wording.verdicts(worse)).startswith(
+        "v1 ranks better than v2: nDCG@2 1.000 higher (95% interval +1.000 to +1.000, "
+    )
     assert next(wording.verdicts(draw)) == (
-        "No difference shown between v1 and v2 (labelled questions: 1): "
-        "nDCG@2 -1.000 [-1.000, -1.000] for v2, p = 1.00 after Holm's correction for 3 tests"
+        "No difference shown between v1 and v2: nDCG@2 of v2 differs by "
+        f"{minus}1.000 (95% interval {minus}1.000 to {minus}1.000, "
+        "p = 1.00 after Holm's correction for 3 tests; labelled questions: 1)"
     )
 
 
@@ -110,8 +114,8 @@ def test_labels_and_documents_are_told_as_they_are() -> None:
 
 
 def test_figures_have_the_digits_that_count() -> None:
-    assert [wording.milliseconds(value) for value in (None, 1.24, 123.4)] == [
-        *("-", "1.2 ms", "123 ms")
+    assert [wording.milliseconds(value) for value in (None, 1.24, 123.4, 1234.5)] == [
+        *("-", "1.2 ms", "123 ms", "1.23 s")
     ]
     assert [wording.rate(value) for value in (None, 1.24, 123.4)] == ["-", "1.2", "123"]
     assert [wording.size(value) for value in (0, 5 << 20, 3 << 30)] == ["-", "5 MiB", "3.0 GiB"]
