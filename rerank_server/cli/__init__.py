@@ -22,6 +22,7 @@ from rerank_server.cli import (
     rollback,
     server,
     status,
+    traffic,
     verify,
     versions,
 )
@@ -43,6 +44,7 @@ app.command("reload")(changes.reload)
 app.command("rollback")(rollback.rollback)
 app.command("reset")(changes.reset)
 app.command("move")(move.move)
+app.command("traffic")(traffic.traffic)
 app.command("compare")(compare.compare)
 app.command("probe")(probe.probe)
 app.command("logs")(logs.logs)

@@ -8,7 +8,6 @@ from typing import Protocol
 
 from rerank_server.core.routing import FallbackReason
 from rerank_server.core.traffic import Split
-from rerank_server.core.traffic import Split
 from rerank_server.errors import RerankServerError
 
 
@@ -76,8 +75,6 @@ class ScoreResult:
     fallback: Fallback | None = None
     degraded: FallbackReason | None = None
     """Why the version runs on a lesser device than it should; None while it does not."""
-    split: Split | None = None
-    """What the split of the traffic decided; None where it decided nothing."""
     split: Split | None = None
     """What the split of the traffic decided; None where it decided nothing."""
     total_ms: float = 0.0

@@ -11,14 +11,7 @@ from rerank_server.gateway.cascade_metrics import CascadeMetrics
 from rerank_server.gateway.exchange import Exchange
 from rerank_server.gateway.fleet_metrics import FALLBACK_HELP
 from rerank_server.gateway.mirror_metrics import MirrorMetrics
-from rerank_server.gateway.slot_files import (
-    BROKEN,
-    Histogram,
-    Series,
-    SlotFiles,
-    is_readable,
-    merge,
-)
+from rerank_server.gateway.slot_files import Histogram, Series, SlotFiles, read
 from rerank_server.gateway.slots import Slots
 from rerank_server.gateway.traffic_metrics import TrafficMetrics
 
@@ -106,12 +99,7 @@ class Metrics:
         """Return the metrics of all gateway processes, those that are gone included."""
         for slot in self._slots.abandoned():
             (self._directory / f"gauge_livesum_{slot}.db").unlink(missing_ok=True)
-        files = [str(path) for path in sorted(self._directory.glob("*.db"))]
-        try:
-            return merge(files)
-        except BROKEN:
-            readable = [file for file in files if is_readable(Path(file))]
-            return merge(readable)
+        return read(self._directory)
 
     def close(self) -> None:
         """Close the files and let go of the slot. Idempotent."""

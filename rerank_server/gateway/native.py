@@ -46,7 +46,6 @@ class Native:
             _tell_lengths(ranking, order, scores)
         fallback = result.fallback
         told = {} if result.split is None else {"traffic": result.split}
-        told = {} if result.split is None else {"traffic": result.split}
         return orjson.dumps(
             {
                 "version": result.version,
@@ -56,7 +55,6 @@ class Native:
                 if fallback is None
                 else {"from": fallback.asked, "reason": fallback.reason},
                 "degraded": result.degraded,
-                **told,
                 **told,
                 "usage": {"pairs": len(scores.raw), "tokens": sum(scores.tokens)},
                 "timing_ms": {

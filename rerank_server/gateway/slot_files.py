@@ -112,6 +112,15 @@ class Histogram:
         self._buckets[bisect.bisect_left(self._bounds, value)].add()
 
 
+def read(directory: Path) -> list[Metric]:
+    """Return the metrics of all files there, summed; what makes no sense is left out."""
+    files = [str(path) for path in sorted(directory.glob("*.db"))]
+    try:
+        return merge(files)
+    except BROKEN:
+        return merge([file for file in files if is_readable(Path(file))])
+
+
 def merge(files: Sequence[str]) -> list[Metric]:
     """Return the metrics of these files, merged.
 

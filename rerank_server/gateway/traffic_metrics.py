@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from rerank_server.core.routing import RoutesTable
 from rerank_server.core.traffic import shares
 from rerank_server.gateway.exchange import Exchange
-from rerank_server.gateway.slot_files import Series, SlotFiles
+from rerank_server.gateway.slot_files import Series, SlotFiles, read
 
 REQUESTS = "reranker_traffic_requests"
 LABELS = ("arm", "version", "source")
@@ -53,6 +54,20 @@ def share_metrics(table: RoutesTable | None) -> Iterator[Metric]:
         gauge.add_metric([version], share / 100)
     yield gauge
     yield CounterMetricFamily(REQUESTS, _DESCRIPTION, labels=LABELS)  # before the first, too
+
+
+def counted(directory: Path) -> Mapping[str, tuple[int, int]]:
+    """Return how many requests each arm was sent, and how many of them it served itself.
+
+    `directory` has the files of all gateway processes since the server was started.
+    """
+    found: dict[str, tuple[int, int]] = {}
+    for metric in read(directory):
+        for sample in metric.samples if metric.name == REQUESTS else ():
+            arm, count = sample.labels["arm"], int(sample.value)
+            sent, own = found.get(arm, (0, 0))
+            found[arm] = sent + count, own + (count if sample.labels["version"] == arm else 0)
+    return found
 
 
 def expected(table: RoutesTable) -> Iterator[tuple[str, ...]]:

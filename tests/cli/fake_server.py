@@ -63,6 +63,8 @@ if __name__ == "__main__":
     server = Server(options.run)
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGHUP, server.hear)
+    signal.signal(signal.SIGALRM, server.hear)  # some verbs ring no bell: it looks by itself
+    signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
     with (options.config.parent / "orders").open() as orders, RunLock.take(options.run):
         for line in orders:
             server.obey(json.loads(line))

@@ -333,8 +333,8 @@ def test_every_verb_has_a_short_line_of_help() -> None:
     commands = done.out[done.out.index("Commands:") + 1 :]
     verbs = [line.split(None, 1) for line in commands if line]
     assert [verb for verb, _ in verbs if verb != "Exit"] == [
-        "start", "status", "stop", "restart", "reload", "rollback", "reset", "move", "compare",
-        "probe", "logs", "events", "init", "pull", "install", "check", "verify", "optimize",
+        "start", "status", "stop", "restart", "reload", "rollback", "reset", "move", "traffic",
+        "compare", "probe", "logs", "events", "init", "pull", "install", "check", "verify", "optimize",
         "export", "key", "config", "version",
     ]  # fmt: skip
     assert not [line for line in commands if line.endswith("...")]
