@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from rerank_server.core import fields
+from rerank_server.core import fields, rollout_view
+from rerank_server.core.rollout_view import RolloutView
 from rerank_server.core.traffic import Stage, Traffic, stages_from, traffic_from
 
 SCHEMA = 1
@@ -132,6 +133,7 @@ class Snapshot:
     gpu_trouble: str | None = None
     """What the driver said instead of figures."""
     traffic: Traffic = field(default_factory=Traffic)
+    rollout: RolloutView | None = None
 
     @property
     def default_serves(self) -> bool:
@@ -176,6 +178,7 @@ def read(state: Mapping[str, object]) -> Snapshot:
         gpus=_gpus(gpu),
         gpu_trouble=fields.optional_text(gpu, "trouble"),
         traffic=_traffic(state),
+        rollout=rollout_view.read(state),
     )
 
 

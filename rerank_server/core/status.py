@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import asdict
 
+from rerank_server.core import rollout_view
 from rerank_server.core.cascade import described
+from rerank_server.core.rollout import State
 from rerank_server.core.snapshot import GpuView, InstanceView, Snapshot, VersionView
 from rerank_server.core.traffic import shares
 
@@ -16,17 +18,18 @@ _LEFT_WIDTH = 26
 
 
 def lines(snapshot: Snapshot) -> list[str]:
-    """Return one line a version, in config order, and one for the traffic where it is split."""
+    """Return one line a version, in config order, and those on the traffic where there are any."""
     return [*(line(version) for version in snapshot.versions), *traffic(snapshot)]
 
 
 def traffic(snapshot: Snapshot) -> list[str]:
     """Return the line of the shares, `traffic: v2-gemma 5%, v2-m3 95% (config)`, if any."""
+    rollout = [] if snapshot.rollout is None else [rollout_view.line(snapshot.rollout)]
     if not snapshot.traffic.arms:
-        return []
+        return rollout
     found = shares(snapshot.traffic, snapshot.default).items()
     parts = ", ".join(f"{name} {share:.4g}%" for name, share in found)
-    return [f"traffic: {parts} ({snapshot.traffic.source})"]
+    return [f"traffic: {parts} ({snapshot.traffic.source})", *rollout]
 
 
 def line(version: VersionView) -> str:
@@ -54,6 +57,9 @@ def warnings(snapshot: Snapshot, now: float, stale_after_s: float = 10.0) -> lis
         found.append(
             f"the default is still {snapshot.default}, not {snapshot.default_wanted} as configured"
         )
+    rollout = snapshot.rollout
+    if rollout is not None and rollout.state is State.ABORTED:
+        found.append(f"the rollout to {rollout.to} was aborted: {one_line(rollout.reason or '')}")
     return found
 
 
@@ -116,6 +122,7 @@ def to_json(snapshot: Snapshot) -> dict[str, object]:
             "source": snapshot.traffic.source,
             "shares": shares(snapshot.traffic, snapshot.default),
         },
+        "rollout": None if snapshot.rollout is None else dict(snapshot.rollout.json),
         "versions": [_version_json(version) for version in snapshot.versions],
     }
 

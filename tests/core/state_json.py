@@ -85,6 +85,7 @@ def state(
     pid: int = 1200,
     url: str = "http://127.0.0.1:8000",
     traffic: dict[str, object] | None = None,
+    rollout: dict[str, object] | None = None,
 ) -> dict[str, object]:
     """Return the whole object."""
     return {
@@ -112,6 +113,7 @@ def state(
             "reason": gateway_reason,
         },
         "traffic": traffic or {"source": "config", "arms": [], "default_share": 100.0},
+        "rollout": {"current": rollout, "outcomes": {}},
         "versions": list(versions),
     }
 
