@@ -44,18 +44,42 @@ def test_a_generated_client_scores(server: Server, run: Run, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("path", ["", "/rerank/v2-m3"])
 def test_schemathesis_finds_no_fault(server: Server, tmp_path: Path, path: str) -> None:
+    asked = schemathesis(server, tmp_path, f"{path}/openapi.json")
+
+    print(f"{len(asked)} requests to {path or 'the server'}, seed {SEED}")
+
+
+def test_schemathesis_finds_no_fault_where_keys_are_needed(short_dir: Path, tmp_path: Path) -> None:
+    key = "rrs_of-schemathesis"
+    server = Server(short_dir)
+    server.environment = {"RERANK_SERVER_API_KEYS": key}
+    server.configure("v2-m3", {"v2-m3": {}}, server={"protect": ["/versions", "/metrics"]})
+    server.start()
+    try:
+        asked = schemathesis(
+            server, tmp_path, "/openapi.json", "-H", f"Authorization: Bearer {key}"
+        )
+    finally:
+        server.close()
+
+    print(f"{len(asked)} requests with and without a key, seed {SEED}")
+    assert 401 in {each["response"]["status_code"] for each in asked}
+
+
+def schemathesis(server: Server, directory: Path, description: str, *more: str) -> list[Any]:
+    """Run all its checks on a description; return every request with its answer."""
     python = environment("schemathesis", SCHEMATHESIS)
-    report = tmp_path / "report.json"
-    (tmp_path / "schemathesis.toml").write_text(CONFIG)
+    report = directory / "report.json"
+    (directory / "schemathesis.toml").write_text(CONFIG)
 
     done = subprocess.run(
         [
-            *(str(python.parent / "schemathesis"), "run", f"{server.url}{path}/openapi.json"),
+            *(str(python.parent / "schemathesis"), "run", f"{server.url}{description}"),
             *("--url", server.url, "--checks", "all", "--seed", str(SEED)),
             *("--max-examples", EXAMPLES, "--workers", "1", "--request-timeout", "20"),
-            *("--report", "ndjson", "--report-ndjson-path", str(report)),
+            *("--report", "ndjson", "--report-ndjson-path", str(report), *more),
         ],
-        cwd=tmp_path,
+        cwd=directory,
         capture_output=True,
         text=True,
         check=False,
@@ -67,15 +91,15 @@ def test_schemathesis_finds_no_fault(server: Server, tmp_path: Path, path: str) 
     assert httpx.get(f"{server.url}/health").status_code == 200
     assert "internal_error" not in json.dumps(report.read_text())
     asked = interactions(report)
-    print(f"{len(asked)} requests to {path or 'the server'}, seed {SEED}")
     for each in asked:
         if each["response"]["status_code"] == 504:
             (sent,) = each["request"]["headers"]["X-Request-Timeout"]
             assert float(sent) < 1, "a deadline passed that gave the time it takes"
+    return asked
 
 
 def interactions(report: Path) -> list[Any]:
     """Return every request of a run, with its answer."""
     events = [json.loads(line) for line in report.read_text().splitlines()]
     recorders = [e["ScenarioFinished"]["recorder"] for e in events if "ScenarioFinished" in e]
-    return [each for recorder in recorders for each in recorder["interactions"].values()]
+    return [each for recorder in recorders for each in recorder.get("interactions", {}).values()]
