@@ -33,6 +33,7 @@ class Fake:
     """Scores a document as its text says; remembers each batch."""
 
     mixes_requests: bool = True
+    batches_at_once: int = 1
     room: int = 100
     batches: list[list[str]] = field(default_factory=list)
 
@@ -102,6 +103,16 @@ def test_scores_come_back_in_the_order_of_the_documents() -> None:
     assert scored[1].tokens == [1, 3, 2]
     assert scored[1].truncated == []
     assert scored[2].truncated == [0]
+
+
+def test_a_scorer_that_cuts_batches_itself_is_given_several_within_the_tokens() -> None:
+    fake = Fake()
+    fake.batches_at_once = 3
+    device = device_of(fake, job(1, *["a"] * 7), job(2, *["b" * 400] * 3), batch_size=2)
+
+    run(device)
+
+    assert sorted(map(len, fake.batches)) == [1, 1, 2, 6]
 
 
 def test_a_batch_is_counted_with_its_tokens_and_its_time() -> None:

@@ -47,8 +47,9 @@ class Device:
         self._model = model
         self._clock = clock
         mixes = model.scorer.mixes_requests and not model.whole_requests
+        pairs = batch_size * getattr(model.scorer, "batches_at_once", 1)
         self._batcher: Batcher[Work] = Batcher(
-            BatchLimits(batch_size, max_batch_tokens, mixes, model.whole_requests)
+            BatchLimits(pairs, max_batch_tokens, mixes, model.whole_requests)
         )
         self._copies: Batcher[Work] = Batcher(
             BatchLimits(

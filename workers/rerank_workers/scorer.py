@@ -28,7 +28,9 @@ class Scorer(Protocol):
     """A loaded model. `encode` may be called from another thread than `score`, at the same time.
 
     One that keeps its model on a GPU without torch may have an integer `gpu_memory_bytes` as
-    well: what it takes of the card now, for placement. It is read once a second.
+    well: what it takes of the card now, for placement. It is read once a second. One that cuts what
+    it is given into batches itself may have an integer `batches_at_once`: how many times
+    `batch_size` pairs one call of `score` may bring, within `max_batch_tokens` as ever.
     """
 
     @property

@@ -27,7 +27,10 @@ class Output(StrEnum):
 
 
 class Engine(Protocol):
-    """A loaded model."""
+    """A loaded model.
+
+    One that cuts the rows it is given by tokens may have `batches_at_once`, as a `Scorer` may.
+    """
 
     @property
     def mixes_requests(self) -> bool:

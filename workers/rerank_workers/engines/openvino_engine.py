@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import openvino
 
 STREAMS = 2
+BATCHES_AT_ONCE = 4
+"""With the default `batch_size` and passages of 120 tokens, what fills `max_batch_tokens`."""
 _MOST_TOKENS = 1024  # of a rectangle, padding counted: beyond, nothing is gained
 _LEAST_TOKENS = 256
 _SHARES = 4
@@ -48,6 +50,11 @@ class OpenVinoEngine:
     def mixes_requests(self) -> bool:
         """See `Engine.mixes_requests`."""
         return True
+
+    @property
+    def batches_at_once(self) -> int:
+        """See `Engine`; every call ends with streams that wait for the last, so few calls."""
+        return BATCHES_AT_ONCE
 
     @property
     def settings(self) -> Mapping[str, str]:

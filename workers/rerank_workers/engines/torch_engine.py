@@ -24,6 +24,8 @@ from rerank_workers.scorer import Context
 
 RUN_TOKENS = 4096
 """Most tokens computed at once on a CPU: enough for full speed, few enough for the caches."""
+BATCHES_AT_ONCE = 4
+"""On a CPU, so that runs are full; `max_batch_tokens` bounds a call as ever."""
 
 
 class Model(Protocol):
@@ -48,6 +50,11 @@ class TorchEngine:
     def mixes_requests(self) -> bool:
         """See `Engine.mixes_requests`; attention masks padding out, rows never meet."""
         return True
+
+    @property
+    def batches_at_once(self) -> int:
+        """See `Engine`; on a GPU the batcher's limits are the measure."""
+        return BATCHES_AT_ONCE if self._device.type == "cpu" else 1
 
     @property
     def settings(self) -> Mapping[str, str]:

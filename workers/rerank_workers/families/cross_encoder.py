@@ -46,7 +46,10 @@ class CrossEncoder:
         *,
         max_length: int,
         info: Mapping[str, str],
+        batches_at_once: int = 1,
     ) -> None:
+        self.batches_at_once = batches_at_once
+        """See `Scorer`."""
         self._tokenizer = tokenizer
         self._engine = engine
         self._max_length = max_length
@@ -123,7 +126,13 @@ def load(context: Context, *, engine: str = AUTO, trust_remote_code: bool = Fals
         "tokenizer_file": tokenizer.file,
         **loaded.settings,
     }
-    return CrossEncoder(tokenizer, loaded, max_length=length, info=MappingProxyType(info))
+    return CrossEncoder(
+        tokenizer,
+        loaded,
+        max_length=length,
+        info=MappingProxyType(info),
+        batches_at_once=getattr(loaded, "batches_at_once", 1),
+    )
 
 
 def _row(item: Item) -> Row:
