@@ -1,17 +1,16 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
 from rerank_server.cli.asking import Answer
 from rerank_server.cli.compare import render
 from tests.cli.conftest import Done, Fake
+from tests.cli.gateway import listening
 from tests.core.state_json import instance, state, version
 
 DOCS = ["Boeing 707 entered service in 1958.", "The de Havilland Comet was the first jet airliner."]
@@ -53,22 +52,9 @@ class Gateway(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-@contextmanager
-def gateway() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Gateway)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
 @pytest.fixture
 def serving(fake: Fake) -> Iterator[Fake]:
-    with gateway() as url:
+    with listening(Gateway) as url:
         picture = state(
             version("v2-m3", "RUNNING", instance("v2-m3", 1, 91), default=True),
             version("v2-gemma", "RUNNING", instance("v2-gemma", 1, 92)),
@@ -167,7 +153,7 @@ def test_an_unknown_version_is_a_usage_error_with_the_nearest(
 
 def test_a_server_that_does_not_listen_is_one_line(fake: Fake) -> None:
     running = version("v2-m3", "RUNNING", instance("v2-m3", 1, 91))
-    with gateway() as gone:
+    with listening(Gateway) as gone:
         pass
     fake.tell(state=state(running, url=gone))
     fake.start()

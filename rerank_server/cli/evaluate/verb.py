@@ -120,19 +120,26 @@ def _measure(
 
 
 def _tell(report: Report, wanted: Wanted) -> int:
-    if wanted.as_json:
-        print(json.dumps(as_json(report), indent=2, ensure_ascii=False))
-    else:
-        print("\n".join(render(report)))
-    if wanted.html is not None:
-        from rerank_server.cli.evaluate.page import page
-
-        sys.stdout.flush()  # what was measured is out, whatever comes of the page
-        write_whole(wanted.html.absolute(), page(report).encode(), _PAGE_MODE)
-        print(f"report: {wanted.html}", file=sys.stderr)
+    # Whichever of the two cannot be written, the other is.
+    try:
+        if wanted.as_json:
+            print(json.dumps(as_json(report), indent=2, ensure_ascii=False))
+        else:
+            print("\n".join(render(report)))
+        sys.stdout.flush()
+    finally:
+        if wanted.html is not None:
+            _write_page(report, wanted.html)
     if report.is_interrupted:
         return _INTERRUPTED
     return 1 if report.failures or report.stopped else 0
+
+
+def _write_page(report: Report, path: Path) -> None:
+    from rerank_server.cli.evaluate.page import page
+
+    write_whole(path.absolute(), page(report).encode(), _PAGE_MODE)
+    print(f"report: {path}", file=sys.stderr)
 
 
 def _identities(run_dir: RunDir, versions: Sequence[VersionView]) -> Mapping[str, Identity]:

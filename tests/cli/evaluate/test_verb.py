@@ -7,15 +7,15 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pexpect
 import pytest
 
 from tests.cli.conftest import Done, Fake, finished, program
+from tests.cli.gateway import listening
 from tests.core.state_json import instance, state, version
 
 QUESTIONS: list[Mapping[str, object]] = [
@@ -71,21 +71,6 @@ class Gateway(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-@contextmanager
-def gateway(behaviour: Behaviour) -> Iterator[str]:
-    handler = type("Handler", (Gateway,), {"behaviour": behaviour})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        behaviour.go_on.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
 @dataclass(frozen=True, slots=True)
 class Place:
     """A server to ask and a file to ask from."""
@@ -108,7 +93,8 @@ class Place:
 @pytest.fixture
 def place(fake: Fake, tmp_path: Path) -> Iterator[Place]:
     behaviour = Behaviour()
-    with gateway(behaviour) as url:
+    handler = type("Handler", (Gateway,), {"behaviour": behaviour})
+    with listening(handler) as url:
         picture = state(
             version("v2-m3", "RUNNING", instance("v2-m3", 1, 91), default=True),
             version("v2-gemma", "RUNNING", instance("v2-gemma", 1, 92)),
@@ -122,6 +108,7 @@ def place(fake: Fake, tmp_path: Path) -> Iterator[Place]:
         made = Place(fake, behaviour, tmp_path / "questions.jsonl")
         made.write(*QUESTIONS)
         yield made
+        behaviour.go_on.set()
 
 
 def test_a_labelled_file_is_judged(place: Place) -> None:
@@ -221,6 +208,24 @@ def test_an_interruption_reports_what_was_measured(place: Place, tmp_path: Path)
     assert "note: stopped after 4 of 4 questions: interrupted" in out
     assert "MRR" in out
     assert "interrupted" in page.read_text()
+
+
+def test_a_reader_that_goes_away_does_not_cost_the_page(place: Place, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    process = subprocess.Popen(
+        program(*place.arguments("--html", str(page))),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+
+    assert process.wait(60) == 1
+    assert page.read_text().endswith("</html>\n")
+    assert process.stderr is not None
+    assert process.stderr.read() == f"report: {page}\n"
+    process.stderr.close()
 
 
 def test_a_terminal_sees_a_bar_and_then_only_the_report(place: Place) -> None:
