@@ -41,12 +41,18 @@ def _verbs() -> Iterator[str]:
     assert isinstance(group, TyperGroup)
     above = group.make_context(cli.PROGRAM, ["version"], terminal_width=_COLUMNS)
     yield _section(cli.PROGRAM, group.get_help(above))
-    for name in group.list_commands(above):
-        verb = group.commands[name]
+    names = group.list_commands(above)
+    todo = [(f"{cli.PROGRAM} {name}", group.commands[name], above) for name in names]
+    while todo:
+        title, verb, outer = todo.pop(0)
+        name = title.rpartition(" ")[2]
         within = verb.make_context(
-            name, [], parent=above, terminal_width=_COLUMNS, resilient_parsing=True
+            name, [], parent=outer, terminal_width=_COLUMNS, resilient_parsing=True
         )
-        yield _section(f"{cli.PROGRAM} {name}", verb.get_help(within))
+        yield _section(title, verb.get_help(within))
+        if isinstance(verb, TyperGroup):
+            names = verb.list_commands(within)
+            todo[:0] = [(f"{title} {name}", verb.commands[name], within) for name in names]
 
 
 def _section(title: str, text: str) -> str:

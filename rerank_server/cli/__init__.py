@@ -20,6 +20,7 @@ from rerank_server.cli import (
     optimize,
     probe,
     rollback,
+    rollout,
     server,
     status,
     traffic,
@@ -45,6 +46,7 @@ app.command("rollback")(rollback.rollback)
 app.command("reset")(changes.reset)
 app.command("move")(move.move)
 app.command("traffic")(traffic.traffic)
+app.add_typer(rollout.app, name="rollout")
 app.command("compare")(compare.compare)
 app.command("probe")(probe.probe)
 app.command("logs")(logs.logs)

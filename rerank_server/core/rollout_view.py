@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import assert_never
 
 from rerank_server.core import fields
 from rerank_server.core.rollout import State
@@ -107,6 +108,8 @@ def advice(view: RolloutView) -> str:
                 f"to finish: {more}make {view.to} the default_version in config.yaml, take the "
                 "rollout section out and reload"
             )
+        case _:
+            assert_never(view.state)
 
 
 def _step(view: RolloutView) -> str:

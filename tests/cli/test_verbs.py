@@ -334,7 +334,7 @@ def test_every_verb_has_a_short_line_of_help() -> None:
     verbs = [line.split(None, 1) for line in commands if line]
     assert [verb for verb, _ in verbs if verb != "Exit"] == [
         "start", "status", "stop", "restart", "reload", "rollback", "reset", "move", "traffic",
-        "compare", "probe", "logs", "events", "init", "pull", "install", "check", "verify", "optimize",
-        "export", "key", "config", "version",
+        "compare", "probe", "logs", "events", "init", "pull", "install", "check", "verify",
+        "optimize", "export", "key", "config", "version", "rollout",
     ]  # fmt: skip
     assert not [line for line in commands if line.endswith("...")]

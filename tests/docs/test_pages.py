@@ -32,11 +32,18 @@ def calls(page: Path) -> Iterator[tuple[str, list[str]]]:
                 yield words[0], words[1:]
 
 
+def options_of(verb: object, words: list[str]) -> set[str]:
+    """Return the options of a verb, or of the one below it that the words begin with."""
+    if isinstance(verb, TyperGroup) and words:
+        verb = verb.commands.get(words[0], verb)
+    return {name for parameter in getattr(verb, "params", ()) for name in parameter.opts}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_verb_and_option_a_page_shows_exists(page: Path) -> None:
     for verb, words in calls(page):
         assert verb in VERBS, f"{page.name}: rerank-server {verb}"
-        options = {name for parameter in VERBS[verb].params for name in parameter.opts} | {"--help"}
+        options = options_of(VERBS[verb], words) | {"--help"}
         shown = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
         assert shown <= options, f"{page.name}: rerank-server {verb} {shown - options}"
 
