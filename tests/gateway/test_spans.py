@@ -6,6 +6,7 @@ import queue
 import signal
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from rerank_server.core.traffic import Arm, Traffic
 from tests.gateway.fakes import route, table
 from tests.gateway.process import PATIENCE_S, Fleet
 
@@ -68,13 +70,14 @@ def test_a_span_of_each_score_request_reaches_the_collector(
     short_dir: Path, collector: Collector
 ) -> None:
     with Fleet(short_dir) as fleet:
-        fleet.publish(table(route("v1", "v1.1")))
+        split = Traffic((Arm("v2", 0.0),))
+        fleet.publish(replace(table(route("v1", "v1.1")), traffic=split))
         gateway = fleet.start("--otlp-endpoint", collector.url)
         gateway.ready()
         httpx.post(
             f"{fleet.url}/rerank",
             json={"query": "a secret", "docs": ["a secret"]},
-            headers={"traceparent": f"00-{TRACE}-{PARENT}-01"},
+            headers={"traceparent": f"00-{TRACE}-{PARENT}-01", "X-Rerank-Key": "a secret"},
             timeout=PATIENCE_S,
         )
         fleet.get("/health")
@@ -88,6 +91,7 @@ def test_a_span_of_each_score_request_reaches_the_collector(
     attributes = {a.key: a.value.string_value or a.value.int_value for a in span.attributes}
     assert (span.name, span.trace_id.hex(), span.parent_span_id.hex()) == ("rerank", TRACE, PARENT)
     assert attributes["rerank.version"] == "v1"
+    assert attributes["rerank.arm"] == "v1"
     assert attributes["rerank.pairs"] == 1
     assert attributes["http.response.status_code"] == 503
     assert span.end_time_unix_nano > span.start_time_unix_nano
