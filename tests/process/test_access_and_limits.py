@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import socket
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
+from tests.gateway.harness import series
 from tests.process.server import Server
 
 pytestmark = pytest.mark.process
@@ -94,6 +99,36 @@ def test_keys_are_nowhere_in_the_clear_and_places_are_closed_to_others(server: S
     assert not others_may(server.run_dir)
     assert not others_may(server.state_dir)
     assert not others_may(server.run_dir / "w")
+
+
+def queued(server: Server) -> float:
+    text = server.client.get("/metrics").text
+    return series(text)['reranker_queue_pairs{version="v1"}']
+
+
+def test_a_client_that_hangs_up_takes_its_queued_pairs_away_with_it(server: Server) -> None:
+    server.configure("v1", {"v1": {}})
+    server.start()
+    body = json.dumps({"query": "q", "docs": ["x"] * 50}).encode()
+    head = b"POST /rerank HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body)
+    address = urlsplit(server.url)
+
+    with ThreadPoolExecutor(1) as pool:
+        long = pool.submit(httpx.post, f"{server.url}/rerank", timeout=30.0, json={
+            "query": "q", "docs": ["please wait 8"],
+        })  # fmt: skip
+        server.until(lambda: queued(server) == 1, "the long request is there")
+        with socket.create_connection((address.hostname, address.port), 10) as impatient:
+            impatient.sendall(head + body)
+            server.until(lambda: queued(server) == 51, "the impatient one waits behind it")
+        server.until(lambda: queued(server) == 1, "its pairs are gone")
+        is_over = long.done()
+
+        assert not is_over
+        assert long.result(30).status_code == 200
+    said = series(server.client.get("/metrics").text)
+    assert said['reranker_requests_total{status="499",version="v1"}'] == 1.0
+    assert said['reranker_pairs_total{version="v1"}'] < 50
 
 
 MARK = "zq9mark"
