@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from rerank_server.core.cascade import described
 from rerank_server.core.types import Fleet
 from rerank_server.core.wanted import Wanted
 
@@ -51,6 +52,11 @@ def changes(before: Fleet, after: Fleet) -> Iterator[Change]:
         if failure is not None and failure is not before.slot(slot.version).failure:
             word = "FAILED" if failure.retry_at is None else "BACKOFF"
             yield Change(slot.version, None, None, word, failure.reason)
+    for name in dict.fromkeys((*before.cascades, *after.cascades)):
+        was = described(before.cascades.get(name, ())) or None
+        now = described(after.cascades.get(name, ())) or None
+        if was != now:
+            yield Change(name, None, was, now, "stages")
     if before.default != after.default:
         yield Change(after.default or "", None, before.default, after.default, "default route")
 

@@ -14,7 +14,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from rerank_server.core.routing import FallbackReason
-from rerank_server.core.traffic import Arm, Mirror, Traffic
+from rerank_server.core.traffic import Arm, Mirror, Stage, Traffic
 from rerank_server.gateway.fleet_metrics import FALLBACK_HELP
 from tests.conftest import ROOT
 from tests.gateway.fakes import route, table
@@ -34,9 +34,12 @@ def page(tmp_path: Path) -> Iterator[str]:
     away = route("v2", fallback=["v1"], absent=FallbackReason.FAILED)
     mirror = Mirror("v2", 1.0)
     split = Traffic((Arm("v2", 50.0),))
-    gateway.show(replace(table(route("v1", "v1.1"), away), mirror=mirror, traffic=split))
-    for version in ("v1", "v2"):
-        gateway.post(f"/rerank/{version}", {"query": "q", "docs": ["a"]})
+    stages = (Stage("v1", 1), Stage("v3"))
+    fast = replace(route("v2-fast"), cascade=stages, absent=None)
+    shown = table(route("v1", "v1.1"), away, route("v3", "v3.1"), fast)
+    gateway.show(replace(shown, mirror=mirror, traffic=split))
+    for version in ("v1", "v2", "v2-fast"):
+        gateway.post(f"/rerank/{version}", {"query": "q", "docs": ["a", "b"]})
     yield gateway.get("/metrics").text
     gateway.close()
 

@@ -85,6 +85,8 @@ def test_a_changed_cascade_serves_by_its_old_stages_until_the_new_ones_run(serve
     assert {(r.status, r.served, r.fallback) for r in load.records} == {(200, "v2-fast", "")}
     assert server.rerank(docs=DOCS).headers["X-Rerank-Cascade"] == "v1:4>1; v3:1"
     server.until(lambda: not Path(f"/proc/{old}").exists(), "the old stage is gone")
+    changed = [(e["from"], e["to"]) for e in server.events() if e.get("reason") == "stages"]
+    assert changed == [(None, "v1:1 > v2"), ("v1:1 > v2", "v1:1 > v3")]
 
 
 def test_a_new_stage_that_cannot_start_leaves_the_cascade_as_it_was(server: Server) -> None:
