@@ -174,7 +174,7 @@ def fixed(course: Course) -> Found:
     """Measure with versions that take a fixed time and no CPU; one of them hangs."""
     quick = {"SERVICE_S": str(SERVICE_S)}
     hangs = {**quick, "HANGS": "1"}
-    versions = {
+    versions: dict[str, dict[str, object]] = {
         "v1": {"env": quick},
         "v2": {"env": quick},
         "v3": {"env": hangs, "max_batch_s": 3600},
