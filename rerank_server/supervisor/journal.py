@@ -53,10 +53,10 @@ def changes(before: Fleet, after: Fleet) -> Iterator[Change]:
             word = "FAILED" if failure.retry_at is None else "BACKOFF"
             yield Change(slot.version, None, None, word, failure.reason)
     for name in dict.fromkeys((*before.cascades, *after.cascades)):
-        was = described(before.cascades.get(name, ())) or None
-        now = described(after.cascades.get(name, ())) or None
-        if was != now:
-            yield Change(name, None, was, now, "stages")
+        left = described(before.cascades.get(name, ())) or None
+        taken = described(after.cascades.get(name, ())) or None
+        if left != taken:
+            yield Change(name, None, left, taken, "stages")
     if before.default != after.default:
         yield Change(after.default or "", None, before.default, after.default, "default route")
 
