@@ -92,7 +92,10 @@ class Scoring:
             model=request.model,
             key=key_of(exchange),
         )
-        exchange.version, exchange.arm = choice.version or UNKNOWN, choice.arm
+        is_strict = exchange.header(b"x-rerank-strict") in _YES
+        exchange.version = choice.version or UNKNOWN
+        # A strict request for a model that is none here is refused, and no arm has failed by it.
+        exchange.arm = None if is_strict and choice.reason is not None else choice.arm
         exchange.request, exchange.pairs = request, len(request.docs)
         limits = hold.enter(choice.version, request.queries or (request.query,), request.docs)
         most_s = timeout_s(exchange.headers.get(HEADER), limits.request_timeout_s)

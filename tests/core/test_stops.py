@@ -17,7 +17,7 @@ from rerank_server.core.routing import (
     choose,
 )
 from rerank_server.core.stops import away, stops, why
-from rerank_server.core.traffic import Arm, Traffic
+from rerank_server.core.traffic import Arm, Stage, Traffic
 
 
 def route(
@@ -107,6 +107,17 @@ def test_a_page_about_a_version_takes_no_part() -> None:
 
 def test_the_share_of_a_version_that_is_not_in_the_table_is_the_defaults() -> None:
     assert choose(table(Arm("v9", 100.0)), key="k") == by_split("v1")
+
+
+def test_a_cascade_is_an_arm_while_its_stages_serve() -> None:
+    stages = (Stage("v2", 20), Stage("v3"))
+    cascade = replace(route("v6", absent=FallbackReason.FAILED), cascade=stages)
+    served = replace(ALL_TO_V2, versions={**ALL_TO_V2.versions, "v6": cascade})
+    broken = replace(served, versions={**served.versions, "v3": route("v3")})
+
+    assert [stop.version for stop in stops(served, by_split("v6"))] == ["v6", "v1", "v3"]
+    assert [stop.version for stop in stops(broken, by_split("v6"))] == ["v1"]
+    assert away(broken, by_split("v6")) is FallbackReason.FAILED
 
 
 # --- the walk -----------------------------------------------------------------------------------

@@ -303,6 +303,19 @@ def test_a_failed_request_counts_for_its_arm(gateway: Gateway) -> None:
     assert counted[f"reranker_traffic_requests_total{labels}"] == 1
 
 
+def test_a_strict_request_for_a_model_that_is_none_here_is_no_arms_failure(
+    gateway: Gateway,
+) -> None:
+    gateway.show(split(("v2", 100.0)))
+
+    answer = gateway.post("/v1/rerank", COHERE, headers={"x-rerank-strict": "1"})
+
+    assert answer.status_code == 503
+    assert gateway.workers.visits == []
+    counted = series(gateway.get("/metrics").text)
+    assert not any(v for k, v in counted.items() if k.startswith("reranker_traffic_requests"))
+
+
 async def _versions(gateway: Gateway, keys: Sequence[str]) -> list[str]:
     """Ask once for each key, and return who answered."""
     body = orjson.dumps(BODY)
