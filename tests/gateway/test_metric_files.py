@@ -15,7 +15,6 @@ import pytest
 from rerank_server.core.routing import FallbackReason
 from rerank_server.gateway.dialect import Fallback
 from rerank_server.gateway.exchange import Exchange
-from rerank_server.gateway.fleet_metrics import FALLBACK_HELP
 from rerank_server.gateway.metrics import Metrics
 from rerank_server.gateway.slots import Slots
 
