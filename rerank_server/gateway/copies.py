@@ -10,7 +10,7 @@ from typing import Protocol
 import orjson
 
 from rerank_server.core.agreement import Agreement
-from rerank_server.gateway.dialect import ScoreRequest, Scores
+from rerank_server.gateway.dialect import Fallback, ScoreRequest, Scores
 
 
 class Result(StrEnum):
@@ -54,8 +54,8 @@ class Original:
     request_id: str
     version: str
     """Who answered it."""
-    asked: str
-    """Who should have."""
+    fallback: Fallback | None
+    """Who should have, and why that one did not."""
     request: ScoreRequest
     scores: Scores
     body_bytes: int

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import assert_never
 
 from rerank_server.core.agreement import agreement
-from rerank_server.core.routing import RoutesTable, Target, VersionRoute
+from rerank_server.core.routing import FallbackReason, RoutesTable, Target, VersionRoute
 from rerank_server.core.traffic import Mirror, fraction
 from rerank_server.errors import OverloadedError, RerankServerError
 from rerank_server.gateway.connection import Answer
@@ -85,10 +85,15 @@ class Mirroring:
             return
         if not _is_comparable(original):
             self._tallies.count(original.version, mirror.to, Result.SKIPPED)
-        elif not self._has_room(original.body_bytes) or self._route(table, mirror.to) is None:
+        elif (
+            not self._has_room(original.body_bytes)
+            or self._route(table, mirror.to) is None
+            # The texts may be longer than the body they were made of.
+            or not self._has_room((copy := copy_of(original, mirror.to)).held_bytes)
+        ):
             self._tallies.count(original.version, mirror.to, Result.SHED)
         else:
-            self._keep(copy_of(original, mirror.to))
+            self._keep(copy)
 
     def _table(self) -> RoutesTable | None:
         view = self._routes.current()
@@ -206,9 +211,13 @@ class Mirroring:
 def _is_drawn(mirror: Mirror, original: Original) -> bool:
     """Tell whether a request is one of the share that is copied; always the same for one id.
 
-    Never one that the version has answered, or should have: it may have died with it.
+    Never one that the version itself has answered, or should have, nor one that a process may have
+    died with: it might do so again.
     """
-    if mirror.to in (original.version, original.asked):
+    fallback = original.fallback
+    if mirror.to in (original.version, fallback and fallback.asked):
+        return False
+    if fallback is not None and fallback.reason is FallbackReason.LOST:
         return False
     return fraction(original.request_id, "mirror") < mirror.share
 

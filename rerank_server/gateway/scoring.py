@@ -106,7 +106,6 @@ class Scoring:
             max_queued_pairs=limits.max_queued_pairs,
             trace=exchange.trace,
         )
-        is_strict = exchange.header(b"x-rerank-strict") in _YES
         journey = Journey(view.table, choice, is_strict, self._routes)
         result = await self._result(journey, request, errand, exchange)
         exchange.version, exchange.scores = result.version, result.scores
@@ -159,7 +158,7 @@ class Scoring:
 
     def _mirror(self, exchange: Exchange, body_bytes: int) -> None:
         """Offer an answered request to be copied."""
-        version, fallback = exchange.version, exchange.fallback
+        version = exchange.version
         assert version is not None, "it was answered"
         assert exchange.request is not None, "it was answered"
         assert exchange.scores is not None, "it was answered"
@@ -167,7 +166,7 @@ class Scoring:
             Original(
                 request_id=exchange.request_id,
                 version=version,
-                asked=version if fallback is None else fallback.asked,
+                fallback=exchange.fallback,
                 request=exchange.request,
                 scores=exchange.scores,
                 body_bytes=body_bytes,

@@ -16,7 +16,7 @@ from rerank_server.core.routing import FallbackReason, RoutesTable, Target
 from rerank_server.core.traffic import Mirror, fraction
 from rerank_server.errors import DeadlineError
 from rerank_server.gateway.copies import Original, Result
-from rerank_server.gateway.dialect import ScoreRequest, Scores
+from rerank_server.gateway.dialect import Fallback, ScoreRequest, Scores
 from rerank_server.gateway.gate import Load
 from rerank_server.gateway.ledger import LossLedger
 from rerank_server.gateway.mirror import (
@@ -124,20 +124,21 @@ class Room:
         request_id: str = "id",
         version: str = "v1",
         *,
-        asked: str | None = None,
+        fallback: Fallback | None = None,
         docs: Sequence[str] = DOCS,
         raw: Sequence[float] = OURS,
         queries: Sequence[str] | None = None,
         inference_ms: float = 5.0,
+        body_bytes: int | None = None,
     ) -> None:
         self.mirroring.offer(
             Original(
                 request_id=request_id,
                 version=version,
-                asked=asked or version,
+                fallback=fallback,
                 request=ScoreRequest("q", docs, queries=queries),
                 scores=Scores(raw=raw, inference_ms=inference_ms),
-                body_bytes=sum(map(len, docs)),
+                body_bytes=sum(map(len, docs)) if body_bytes is None else body_bytes,
             )
         )
 
@@ -198,20 +199,30 @@ def test_the_share_is_drawn_by_request_id_and_always_alike(room: Room) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "asked"),
+    ("version", "asked", "reason"),
     [
-        pytest.param("v2", "v2", id="it answered"),
-        pytest.param("v2", "v1", id="it answered for another"),
-        pytest.param("v1", "v2", id="it should have answered, and may have died with the text"),
+        pytest.param("v2", None, None, id="it answered"),
+        pytest.param("v2", "v1", FallbackReason.STARTING, id="it answered for another"),
+        pytest.param("v1", "v2", FallbackReason.DRAINING, id="it should have answered"),
+        pytest.param("v1", "v2", FallbackReason.LOST, id="it died with the text"),
+        pytest.param("v1", "v3", FallbackReason.LOST, id="a third one died with the text"),
     ],
 )
-def test_a_request_that_concerned_the_version_itself_is_not_copied(
-    room: Room, version: str, asked: str
+def test_a_request_that_concerned_the_version_itself_or_killed_a_process_is_not_copied(
+    room: Room, version: str, asked: str | None, reason: FallbackReason | None
 ) -> None:
-    offer_one(room, "id", version, asked=asked)
+    fallback = Fallback(asked, reason) if asked and reason else None
+
+    offer_one(room, "id", version, fallback=fallback)
 
     assert room.workers.visits == []
     assert room.counted.results == []
+
+
+def test_a_request_that_another_version_answered_for_a_third_is_copied(room: Room) -> None:
+    offer_one(room, "id", "v1", fallback=Fallback("v3", FallbackReason.STARTING))
+
+    assert room.counted.results == [("v1", "v2", Result.COMPARED)]
 
 
 def test_without_a_mirror_nothing_is_copied(room: Room) -> None:
@@ -501,6 +512,13 @@ def test_the_texts_held_are_bounded(tmp_path: Path) -> None:
         assert room.mirroring.held_bytes == 0
 
     run(scenario)
+
+
+def test_texts_longer_than_the_body_they_were_made_of_are_bounded_too(room: Room) -> None:
+    offer_one(room, docs=["d" * MAX_HELD_BYTES] * 2, raw=OURS[:2], body_bytes=10)
+
+    assert room.counted.named() == ["shed"]
+    assert room.mirroring.held_bytes == 0
 
 
 def test_a_loop_that_ends_takes_its_copy_along_and_the_next_goes_on(tmp_path: Path) -> None:
