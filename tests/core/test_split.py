@@ -5,13 +5,25 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from rerank_server.core.traffic import Arm, Source, Traffic, arm_of, fraction, guided, shares
+from rerank_server.core.traffic import (
+    Arm,
+    Source,
+    Traffic,
+    arm_of,
+    fraction,
+    guided,
+    shares,
+    traffic_from,
+    traffic_state,
+)
 
 KEYS = tuple(f"user-{number}" for number in range(10_000))
 FEW = KEYS[:2_000]
+AT_LEISURE = settings(deadline=None)
+"""Of examples that throw thousands of keys: how long one takes says nothing."""
 ARMS = ("v2-gemma", "v2-minilm", "v1-colbert", "v1-bge-small")
 DEFAULT = "v2-m3"
 
@@ -42,6 +54,7 @@ def test_of_ten_thousand_keys_five_percent_go_to_an_arm_of_five_percent(
     assert 420 <= found[ARMS[len(arms) - 1]] <= 580
 
 
+@AT_LEISURE
 @given(percents())
 def test_each_arm_gets_its_share_and_the_default_the_rest(arms: list[float]) -> None:
     split = traffic(*arms)
@@ -62,6 +75,7 @@ def test_raising_five_to_ten_moves_only_keys_of_the_added_share() -> None:
     assert 420 <= count <= 580
 
 
+@AT_LEISURE
 @given(percents(most=2), st.integers(0, 1), st.floats(0.0, 100.0))
 @example([5.0, 5.0], 1, 0.0)
 def test_of_two_arms_a_change_of_one_share_leaves_the_others_keys_alone(
@@ -135,6 +149,13 @@ def test_an_arm_that_serves_as_the_default_has_what_the_others_leave() -> None:
     assert shares(traffic(5.0, 20.0), ARMS[0]) == {ARMS[1]: 20.0, ARMS[0]: 80.0}
 
 
+def test_what_the_state_file_says_reads_back() -> None:
+    said = traffic_state(traffic(5.0, 33.3), DEFAULT)
+
+    assert said["default_share"] == 61.7
+    assert traffic_from(said) == traffic(5.0, 33.3)
+
+
 # --- while a rollout is under way ---------------------------------------------------------------
 
 
@@ -173,6 +194,7 @@ def test_a_rollout_never_gives_away_more_than_there_is(arms: list[float], share:
     assert Arm("v9", share) in found.arms
 
 
+@AT_LEISURE
 @given(percents(most=1), st.floats(0.0, 50.0), st.floats(50.0, 100.0))
 def test_a_rollout_beside_one_arm_only_gains_keys_as_it_grows(
     arms: list[float], low: float, high: float
