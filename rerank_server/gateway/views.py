@@ -111,8 +111,8 @@ def _describe(version: Mapping[str, object]) -> dict[str, object]:
     described = {key: version.get(key) for key in _SHOWN}
     if "cascade" in version:
         described["cascade"] = version["cascade"]
-    described["memory_bytes"] = sum(number(i, "memory_bytes") for i in instances)
-    described["gpu_memory_bytes"] = sum(number(i, "gpu_memory_bytes") for i in instances)
+    for key in ("memory_bytes", "gpu_memory_bytes"):
+        described[key] = int(sum(number(instance, key) for instance in instances))
     described["uptime_s"] = max(
         (number(i, "uptime_s") for i in instances if i.get("state") == "RUNNING"), default=None
     )

@@ -73,6 +73,7 @@ def test_versions_describe_the_fleet_without_pids_and_paths(gateway: Gateway) ->
     assert first["totals"]["pairs"] == 20
     assert first["memory_bytes"] == 150
     assert first["gpu_memory_bytes"] == 15
+    assert '"memory_bytes":150,' in gateway.get("/versions").text
     assert second["state"] == "DISABLED"
     assert "instances" not in first
     assert "pid" not in gateway.get("/versions").text
