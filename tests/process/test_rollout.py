@@ -70,7 +70,7 @@ def load(server: Server, clients: int = 4) -> Iterator[list[httpx.Response]]:
             thread.join()
 
 
-def start(server: Server, **rollout: object) -> None:
+def start(server: Server, *, processes: int = 1, **rollout: object) -> None:
     """Start a server whose config rolls out v2, by a course with these changes."""
     directory = server.models_dir / "v2"
     directory.mkdir(parents=True)
@@ -80,6 +80,7 @@ def start(server: Server, **rollout: object) -> None:
         "v1",
         {"v1": {"env": {"TEST_SERVICE_S": "0.01"}}, "v2": {"env": mood}},
         rollout={**COURSE, **rollout},
+        server={"gateway_processes": processes},
     )
     server.start()
 
@@ -120,7 +121,7 @@ def routed(server: Server) -> dict[str, float]:
 
 
 def test_a_good_arm_gets_all_the_traffic_step_by_step(server: Server) -> None:
-    start(server)
+    start(server, processes=2)
 
     with load(server) as answers:
         done = wait_state(server, "done")
@@ -131,8 +132,6 @@ def test_a_good_arm_gets_all_the_traffic_step_by_step(server: Server) -> None:
     last = events(server)[-1]["figures"]
     assert last["requests"] >= 10
     assert (last["errors"], done["share"], routed(server)) == (0, 100.0, {"v2": 100.0})
-    text = server.config_path.read_text()
-    assert "v1" in text.splitlines()[0], "the config stays as its owner wrote it"
 
 
 @pytest.mark.parametrize(("mood", "guard"), [("failing", "error_ratio"), ("slow", "p95_ratio")])
@@ -218,3 +217,43 @@ def test_a_killed_supervisor_changes_nothing_either(server: Server) -> None:
 
     assert current(wait_share(server, 10.0))["state"] == "running"
     assert words(server) == ["started", "begun"]
+
+
+def test_orders_start_and_stop_no_process(server: Server) -> None:
+    server.configure("v1", {"v1": {}, "v2": {}, "v3": {"enabled": False}})
+    server.start()
+    assert server.process is not None
+    family = set(psutil.Process(server.process.pid).children(recursive=True))
+    text = server.config_path.read_text()
+
+    def order(*words: str) -> str:
+        done = server.cli("rollout", *words)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()[0]
+
+    began = order("start", "v2", "--steps", "10,50", "--interval", "600")
+    assert began in ("v2 running at 0%, waits until v2 runs", "v2 running at 10%, step 1 of 2")
+    wait_share(server, 10.0)
+    assert order("pause") == "v2 paused at 10%, step 1 of 2"
+    assert order("resume") == "v2 running at 10%, step 1 of 2"
+    refused = server.cli("traffic", "v2=20")
+    assert (refused.returncode, refused.stderr) == (
+        1,
+        "error: refused: a rollout to v2 is under way and decides the shares; end it first: "
+        "rerank-server rollout abort\n",
+    )
+    assert order("promote") == "v2 running at 100%, promoted"
+    assert server.rerank().headers["x-rerank-version"] == "v2"
+    assert order("abort") == "v2 aborted at 0%"
+    assert server.rerank().headers["x-rerank-version"] == "v1"
+    assert "rollout: v2 aborted at 0%" in server.cli("status").stdout
+    refused = server.cli("rollout", "start", "v3")
+    assert refused.stderr.startswith("error: refused: to: 'v3' is not enabled")
+
+    assert set(psutil.Process(server.process.pid).children(recursive=True)) == family
+    assert server.config_path.read_text() == text
+    metrics = server.client.get("/metrics").text
+    assert 'reranker_rollout_state{state="aborted",version="v2"} 1.0' in metrics
+    assert 'reranker_rollout_steps_total{outcome="aborted",version="v2"} 0.0' in metrics
+    assert words(server) == ["started", "begun", "paused", "resumed", "promoted", "aborted"]
+    assert {str(event.get("actor", "cli"))[:3] for event in events(server)} == {"cli"}
