@@ -18,14 +18,13 @@ leaves no room in 0..1, so the unit scores below it are 0, too. The ranking goes
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from rerank_server.core.traffic import Stage
 
-_LOWEST = -sys.float_info.max  # JSON has no infinity
+_LOWEST = -math.nextafter(math.inf, 0)  # JSON has no infinity
 
 
 @dataclass(frozen=True, slots=True)

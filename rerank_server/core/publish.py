@@ -141,10 +141,7 @@ def version_state(
         "load_s": _load_s(shown),
         "settings": _settings(spec) if spec is not None else {},
         "totals": _totals(stats),
-        "queue": {
-            "in_flight": sum(i.in_flight for i in slot.instances),
-            "queued_pairs": sum(usage.get(i.id, Usage()).queued_pairs for i in slot.instances),
-        },
+        "queue": _queue(slot, usage),
         "duration": _duration(stats, now),
         "instances": [
             _instance_state(i, usage.get(i.id, Usage()), now, is_shown=i is shown)
@@ -205,6 +202,13 @@ def _totals(stats: VersionStats) -> dict[str, object]:
         "pairs": stats.totals.pairs,
         "tokens": stats.totals.tokens,
         "errors": stats.totals.errors,
+    }
+
+
+def _queue(slot: Slot, usage: Mapping[str, Usage]) -> dict[str, object]:
+    return {
+        "in_flight": sum(i.in_flight for i in slot.instances),
+        "queued_pairs": sum(usage.get(i.id, Usage()).queued_pairs for i in slot.instances),
     }
 
 

@@ -27,6 +27,7 @@ ROOM_OF = {
     "__main__": "cli",
     "config_rules": "config",
     "config_section": "config",
+    "config_cascade": "config",
     "config_traffic": "config",
     "config_wording": "config",
     "yaml_faults": "config",
