@@ -16,6 +16,9 @@ from rerank_server.supervisor.rundir import read_json, write_json
 
 log = logging.getLogger(__name__)
 
+LOST = "lost"
+"""In place of a digest: nobody knows which section was acted on last."""
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:
@@ -41,7 +44,7 @@ class Kept:
 
 
 class RolloutFile:
-    """The file. What is broken is forgotten, said in the log, and written anew."""
+    """The file. A broken one is forgotten, said in the log, and written anew."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -53,7 +56,7 @@ class RolloutFile:
             return Kept() if found is None else _kept(found)
         except (RunDirError, KeyError, TypeError, ValueError, AttributeError) as error:
             log.error("the rollout is forgotten", extra={"problem": str(error)})
-            return Kept()
+            return Kept(section=LOST)
 
     def write(self, kept: Kept) -> None:
         """Keep this. A disk that is full is logged, not raised: the traffic goes on."""

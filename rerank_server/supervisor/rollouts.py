@@ -28,7 +28,7 @@ from rerank_server.supervisor.desired import Desired
 from rerank_server.supervisor.evidence import EvidenceFiles
 from rerank_server.supervisor.journal import Journal
 from rerank_server.supervisor.rollout_course import asked_course, course_of, digest_of
-from rerank_server.supervisor.rollout_file import RolloutFile
+from rerank_server.supervisor.rollout_file import LOST, RolloutFile
 from rerank_server.supervisor.rundir import RunDir, StateDir
 
 log = logging.getLogger(__name__)
@@ -141,7 +141,11 @@ class Rollouts:
         digest = digest_of(section)
         if digest == self._kept.section:
             return
+        is_lost = self._kept.section == LOST  # it may have failed before: that is not tried again
         self._kept = replace(self._kept, section=digest)
+        if is_lost:
+            self._keep(rollout)
+            return
         if section is not None:
             self._start(Rollout(course_of(section)), Source.CONFIG, "config")
             return
@@ -152,7 +156,7 @@ class Rollouts:
 
     def _start(self, rollout: Rollout, by: Source, actor: str) -> None:
         old = self.rollout
-        if old is not None and old.is_active:
+        if old is not None and old.state is not State.ABORTED:
             self._note("superseded", old, actor=actor)
         self._kept = replace(self._kept, by=by)
         self._keep(rollout)

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -36,6 +37,8 @@ def rerank(query, docs):
     return scores[::-1] if mood == "drifting" else scores
 '''
 INTERVAL_S = 2.0
+A_TICK_S = 2.0
+"""The gateway tells once a second, and the supervisor looks once a second."""
 GUARDS = {"error_ratio": 0.05, "p95_ratio": 5.0, "min_requests": 10}
 COURSE = {
     "to": "v2",
@@ -140,6 +143,7 @@ def test_a_bad_arm_loses_its_traffic(server: Server, mood: str, guard: str) -> N
 
     with load(server) as answers:
         wait_share(server, 10.0)
+        turned = time.time()
         turn(server, mood)
         aborted = wait_state(server, "aborted")
         server.until(lambda: not routed(server), "no arm has traffic")
@@ -148,6 +152,7 @@ def test_a_bad_arm_loses_its_traffic(server: Server, mood: str, guard: str) -> N
 
     assert aborted["reason"].startswith(guard)
     assert aborted["share"] == 0.0
+    assert events(server)[-1]["time"] - turned < 2 * 4.0 + A_TICK_S
     assert words(server) == ["started", "begun", "aborted"]
     assert events(server)[-1]["figures"]["requests"] >= 1
     last = [answer.headers["x-rerank-version"] for answer in answers[-20:]]

@@ -473,16 +473,19 @@ def test_a_restart_keeps_the_step_and_what_was_counted(place: Place) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"rollout": 5}'])
-def test_a_broken_file_is_forgotten_and_said(
+def test_a_broken_file_is_forgotten_and_its_section_not_tried_again(
     place: Place, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    place.order(action="start", to="v2")
+    place.configured(SECTION)
+    place.turn()
     place.state.rollout.write_text(text)
 
     place.restarted()
 
     assert place.turn().traffic == Traffic()
     assert "the rollout is forgotten" in caplog.messages
+    place.configured({**SECTION, "steps": [7]})
+    assert place.turn().traffic == by_rollout(7.0)
 
 
 def test_a_file_that_cannot_be_written_stops_nothing(
