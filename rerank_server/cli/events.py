@@ -7,6 +7,8 @@ import time
 from collections.abc import Mapping
 
 _KNOWN = ("time", "event", "generation", "actor", "version", "instance", "from", "to", "reason")
+_DETAILS = ("figures", "guards")
+"""What a rollout went by: `why` says it in words, `--json` has it in full."""
 
 
 def line(text: str) -> str:
@@ -33,7 +35,7 @@ def line(text: str) -> str:
 
 def _subject(event: Mapping[str, object]) -> str:
     if "event" in event:
-        return "server"
+        return str(event.get("version") or "server")
     if _is_default(event):
         return "default"
     return str(event.get("instance") or event.get("version") or "")
@@ -41,7 +43,8 @@ def _subject(event: Mapping[str, object]) -> str:
 
 def _what(event: Mapping[str, object]) -> str:
     if "event" in event:
-        rest = [f"{key}={value}" for key, value in event.items() if key not in _KNOWN]
+        left_out = (*_KNOWN, *_DETAILS)
+        rest = [f"{key}={value}" for key, value in event.items() if key not in left_out]
         return " ".join([str(event["event"]), *rest])
     before, after = event.get("from"), event.get("to")
     if before is None:

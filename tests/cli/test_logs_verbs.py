@@ -222,6 +222,11 @@ def utc() -> Iterator[None]:
         ),
         ({"event": "stopping", "why": "SIGTERM"}, "server  stopping why=SIGTERM"),
         (
+            {"event": "rollout aborted", "version": "v2", "share": 0.0, "before": 5.0,
+             "why": "slow", "figures": {"requests": 9}, "guards": []},
+            "v2  rollout aborted share=0.0 before=5.0 why=slow",
+        ),
+        (
             {"event": "config accepted", "generation": 3, "actor": "SIGHUP"},
             "server  config accepted  (generation 3, SIGHUP)",
         ),
