@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 _BLOCK_BYTES = 4 << 20
@@ -46,12 +46,23 @@ class Identity:
 
 
 def identities(state: Mapping[str, object]) -> Mapping[str, Identity]:
-    """Read state.json, version by version; what it does not say is missing here too."""
-    return {
+    """Read state.json, version by version; what it does not say is missing here too.
+
+    A cascade is what its stages are together.
+    """
+    versions = _list(state.get("versions"))
+    found = {
         name: _identity(name, version)
-        for version in _list(state.get("versions"))
+        for version in versions
         if (name := _text(version, "name")) is not None
     }
+    for version in versions:
+        names = [_text(stage, "version") for stage in _list(version.get("cascade"))]
+        stages = [found[name] for name in names if name in found]
+        own = found.get(_text(version, "name") or "")
+        if stages and own is not None:
+            found[own.version] = _of_stages(own, stages)
+    return found
 
 
 def digest(directory: Path, files: Iterable[str]) -> str | None:
@@ -87,6 +98,17 @@ def _identity(name: str, version: Mapping[str, object]) -> Identity:
         memory_bytes=_sum(instances, "memory_bytes"),
         gpu_memory_bytes=_sum(instances, "gpu_memory_bytes"),
         processes=tuple(sorted(pid for i in instances if isinstance(pid := i.get("pid"), int))),
+    )
+
+
+def _of_stages(own: Identity, stages: Sequence[Identity]) -> Identity:
+    return replace(
+        own,
+        engine=f"cascade of {', '.join(stage.version for stage in stages)}",
+        fingerprint=" ".join(str(stage._model) for stage in stages),
+        memory_bytes=sum(stage.memory_bytes for stage in stages),
+        gpu_memory_bytes=sum(stage.gpu_memory_bytes for stage in stages),
+        processes=tuple(sorted(pid for stage in stages for pid in stage.processes)),
     )
 
 
