@@ -220,3 +220,31 @@ def test_rectangles_hold_rows_of_like_length(lengths: list[int], parts: list[lis
     rows = [Row(np.zeros(n, np.int32), np.zeros(n, np.uint8)) for n in lengths]
 
     assert rectangles(rows, 2) == parts
+
+
+def test_few_shapes_stand_for_all_lengths_and_none_is_wider_than_the_model() -> None:
+    from rerank_workers.engines.openvino_engine import even, widened
+
+    lengths = {widened(length) for length in range(1, 513)}
+    parts = list(even(range(23)))
+
+    assert len(lengths) == 32
+    assert all(0 <= widened(length) - length < 32 for length in range(1, 513))
+    assert [len(part) for part in parts] == [16, 4, 2, 1]
+    assert [index for part in parts for index in part] == list(range(23))
+
+
+def test_widened_rows_score_as_they_do_as_they_are(version: Make) -> None:
+    from rerank_workers.engines.openvino_engine import load_openvino
+
+    path = version("XLMRobertaForSequenceClassification", STATIC) / "model_cpu" / IR_NAME
+    draw = np.random.default_rng(1)
+    rows = [
+        Row(draw.integers(5, 90, length, dtype=np.int32), np.zeros(length, dtype=np.uint8))
+        for length in (3, 9, 17, 17, 30)
+    ]
+
+    as_they_are = load_openvino(path, 2, True, 1).logits(rows)
+    widened = load_openvino(path, 2, True, 1, widest=40).logits(rows)
+
+    assert widened == pytest.approx(as_they_are, abs=0.05)

@@ -119,4 +119,5 @@ def _load_openvino(context: Context, files: ModelFiles, output: Output, pad_id: 
         )
     from rerank_workers.engines.openvino_engine import load_openvino
 
-    return load_openvino(files.ir, context.threads, context.use_fp16, pad_id)
+    widest = files.max_positions or 0
+    return load_openvino(files.ir, context.threads, context.use_fp16, pad_id, widest)

@@ -24,7 +24,7 @@ from rerank_workers.engines.bert_weights import BertWeights, arrange, supports
 from rerank_workers.engines.engine import Output
 from rerank_workers.engines.files import IR_NAME, ModelFilesError, read_model_files
 from rerank_workers.engines.ir import BFLOAT16, DYNAMIC, STATIC
-from rerank_workers.engines.openvino_engine import load_openvino
+from rerank_workers.engines.openvino_engine import OpenVinoEngine, load_openvino
 from rerank_workers.engines.torch_bert import Bert
 from rerank_workers.engines.torch_engine import TorchEngine
 from rerank_workers.engines.torch_weights import read_weights
@@ -128,6 +128,7 @@ class _Original:
         context = Context(plan.directory.name, plan.directory, max_length=plan.max_length)
         tokenizer = load_tokenizer(context.tokenizer_dir, files)
         self.pad_id = tokenizer.pad_id
+        self.widest = files.max_positions or 0
         length = lengths.max_length(context, files)
         encoder = CrossEncoder(tokenizer, self.engine, max_length=length, info={})
 
@@ -139,18 +140,21 @@ class _Original:
 
 
 def _proof(plan: Plan, original: _Original, exact: Sequence[Floats], folder: Path) -> Proof:
-    engine = load_openvino(folder / IR_NAME, plan.threads, True, original.pad_id)
+    engine = _load(folder, plan, original)
     quick = [engine.logits(rows) for rows in original.judged]
     quality = compare(exact, quick, [request.relevant for request in plan.judged])
     every = [row for rows in original.judged for row in rows]
     return Proof(quality, neighbours(engine.logits, every))
 
 
+def _load(folder: Path, plan: Plan, original: _Original) -> OpenVinoEngine:
+    return load_openvino(
+        folder / IR_NAME, plan.threads, True, original.pad_id, widest=original.widest
+    )
+
+
 def _race(plan: Plan, original: _Original, passed: Mapping[str, Path]) -> Mapping[str, float]:
-    runners = {
-        kind: load_openvino(folder / IR_NAME, plan.threads, True, original.pad_id).logits
-        for kind, folder in passed.items()
-    }
+    runners = {kind: _load(folder, plan, original).logits for kind, folder in passed.items()}
     every = [row for rows in original.judged for row in rows]
     rows = every[:: max(1, len(every) // _RACE_ROWS)][:_RACE_ROWS]
     return race({ORIGINAL: original.engine.logits, **runners}, rows)
