@@ -82,8 +82,11 @@ test-fast: $(VENV)/.dev
 test: check models
 	$(BIN)/pytest
 
+# PART="server small" runs these alone; PAIRS=FILE takes labelled pairs from there. docs/performance.md
+# says what there is. Peers get environments of their own below .bench/.
 bench: $(VENV)/.dev models
-	$(BIN)/python -m benchmarks
+	$(if $(PAIRS),PAIRS="$(PAIRS)") $(BIN)/python -m benchmarks $(PART)
+	@test ! -e .bench/results.json || $(BIN)/python -m benchmarks.plot .bench/results.json docs/performance.svg
 
 SECONDS ?= 300
 SEED ?= $(shell date +%s)

@@ -137,6 +137,17 @@ def write(path: Path, *, queries: int, docs: int, packages: int) -> None:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
+def found(path: Path | None) -> Path:
+    """Return the file of labelled pairs; without one, make it once below .bench/."""
+    if path is not None:
+        return path
+    kept = Path(__file__).parent.parent / ".bench" / "pairs.jsonl.gz"
+    if not kept.exists():
+        kept.parent.mkdir(exist_ok=True)
+        write(kept, queries=60, docs=50, packages=12_000)
+    return kept
+
+
 def _words(text: str) -> list[str]:
     return re.findall(r"[a-z0-9]+", text.lower())
 

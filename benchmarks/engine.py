@@ -87,12 +87,12 @@ class Work:
 
 @contextmanager
 def contestant(
-    name: str, python: str, work: Work, folder: Path, texts: Path
+    name: str, python: str, work: Work, folder: Path, texts: Path, *, max_length: int = 512
 ) -> Iterator[Contestant]:
     """Start a child and wait until it is warm."""
     command = [python, "-m", "benchmarks.engine_child", "--name", name]
     command += ["--version", str(work.version), "--folder", str(folder), "--texts", str(texts)]
-    command += ["--threads", str(work.threads)]
+    command += ["--threads", str(work.threads), "--max-length", str(max_length)]
     paths = os.pathsep.join([str(ROOT), str(ROOT / "workers")])
     environment = {**os.environ, "OMP_NUM_THREADS": str(work.threads), "PYTHONPATH": paths}
     if name != SENTENCE_TRANSFORMERS:
@@ -113,8 +113,13 @@ def contestant(
             child.wait()
 
 
-def write_graphs(work: Work, calibration: Sequence[Ranking], scratch: Path) -> None:
-    """Write the OpenVINO variants, in a process whose memory then goes away."""
+def write_graphs(
+    work: Work, calibration: Sequence[Ranking], scratch: Path, *, max_length: int = 512
+) -> None:
+    """Write the OpenVINO variants, in a process whose memory then goes away.
+
+    `max_length` bounds the tokens of a pair that calibrates.
+    """
     program = (
         "import json, pathlib, sys\n"
         "from rerank_workers.engines.bert_weights import arrange\n"
@@ -127,7 +132,7 @@ def write_graphs(work: Work, calibration: Sequence[Ranking], scratch: Path) -> N
         "version, scratch, texts = map(pathlib.Path, sys.argv[1:])\n"
         "files = read_model_files(version / 'model')\n"
         "weights = arrange(files, read_weights(files), Output.LOGIT)\n"
-        "encoder = cross_encoder.load(Context('v', version))\n"
+        f"encoder = cross_encoder.load(Context('v', version, max_length={max_length}))\n"
         "rows = [pair.row for query, docs in json.loads(texts.read_text())\n"
         "        for pair in encoder.encode(query, docs)[::3]]\n"
         f"for kind in {list(_VARIANTS)}:\n"

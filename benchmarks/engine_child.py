@@ -77,7 +77,7 @@ def sentence_transformers(version: Path, texts: Texts, threads: int) -> Run:
     return run
 
 
-def engine(name: str, version: Path, folder: Path, texts: Texts, threads: int) -> Run:
+def engine(name: str, version: Path, folder: Path, texts: Texts, *, threads: int, most: int) -> Run:
     """Give a run of one of this project's engines; token ids are made beforehand."""
     from rerank_workers.engines.files import read_model_files
     from rerank_workers.families.tokenizer import load_tokenizer
@@ -85,7 +85,7 @@ def engine(name: str, version: Path, folder: Path, texts: Texts, threads: int) -
     files = read_model_files(version / "model")
     tokenizer = load_tokenizer(version / "tokenizer", files)
     logits = _load(name, version, folder, threads, tokenizer.pad_id)
-    requests = [rows(tokenizer.ids([query, *docs]), tokenizer.pair) for query, docs in texts]
+    requests = [rows(tokenizer.ids([query, *docs]), tokenizer.pair, most) for query, docs in texts]
     if not name.endswith(ONE_BY_ONE):
         requests = [[row for request in requests for row in request]]
 
@@ -122,17 +122,17 @@ def _load(
         return TorchEngine(Bert(weights, cpu, dtype), cpu, {}).logits
     from rerank_workers.engines.openvino_engine import load_openvino
 
-    return load_openvino(folder / "openvino.xml", threads, True, pad_id).logits
+    return load_openvino(folder / "openvino.xml", threads, True, pad_id, widest=512).logits
 
 
-def rows(ids: Sequence[Sequence[int]], frame: object) -> list[Row]:
+def rows(ids: Sequence[Sequence[int]], frame: object, most: int = 512) -> list[Row]:
     """Frame a query's token ids with each document's, cut as the cross-encoder cuts them."""
     from rerank_workers.families.tokenizer import Frame
 
     assert isinstance(frame, Frame)
     query, *docs = ids
-    query = query[:384]
-    room = 512 - frame.special_tokens - len(query)
+    query = query[: most * 3 // 4]
+    room = most - frame.special_tokens - len(query)
     return [frame.row(query, doc[:room]) for doc in docs]
 
 
@@ -141,6 +141,7 @@ def main() -> None:
     for name in ("--name", "--version", "--folder", "--texts"):
         parser.add_argument(name, required=True)
     parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--max-length", type=int, default=512)
     told = parser.parse_args()
     own = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # libraries that print do it on stderr
@@ -154,7 +155,8 @@ def main() -> None:
     elif told.name == SENTENCE_TRANSFORMERS:
         run = sentence_transformers(version, texts, told.threads)
     else:
-        run = engine(told.name, version, folder, texts, told.threads)
+        most = told.max_length
+        run = engine(told.name, version, folder, texts, threads=told.threads, most=most)
     run()  # warm-up
     print("ready", file=own, flush=True)
     for _ in sys.stdin:
