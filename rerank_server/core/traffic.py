@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import blake2b
@@ -90,6 +90,18 @@ def shares(traffic: Traffic, default: str) -> dict[str, float]:
     found = {arm.version: arm.share for arm in traffic.arms if arm.version != default}
     found[default] = max(0.0, round(100.0 - sum(found.values()), _DIGITS))
     return found
+
+
+def in_place(wanted: Mapping[str, float], before: Sequence[str]) -> dict[str, float]:
+    """Return these shares in the order that moves the fewest keys.
+
+    Versions that had a place keep it; one that is left out holds its own with 0, as long as
+    another stands behind it.
+    """
+    names = [*before, *(name for name in wanted if name not in before)]
+    while names and names[-1] not in wanted:
+        names.pop()
+    return {name: wanted.get(name, 0.0) for name in names}
 
 
 def guided(traffic: Traffic, rollout: Arm | None) -> Traffic:

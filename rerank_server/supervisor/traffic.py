@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from rerank_server.core.traffic import Arm, Source, Traffic, guided
+from rerank_server.core.traffic import Arm, Source, Traffic, guided, in_place
 from rerank_server.errors import RunDirError
 from rerank_server.supervisor.desired import Desired
 from rerank_server.supervisor.journal import Journal
@@ -123,7 +123,9 @@ class TrafficDesk:
             return why
         word = None
         if shares is not None:
-            word = Word(shares, config.traffic, request.actor, time.time())
+            arms = [arm.version for arm in self.effective(desired).arms]
+            kept = in_place(shares, arms)
+            word = Word(kept, config.traffic, request.actor, time.time())
         try:
             self._keep(word)
         except OSError as error:

@@ -15,6 +15,7 @@ from rerank_server.core.traffic import (
     arm_of,
     fraction,
     guided,
+    in_place,
     shares,
     traffic_from,
     traffic_state,
@@ -154,6 +155,24 @@ def test_what_the_state_file_says_reads_back() -> None:
 
     assert said["default_share"] == 61.7
     assert traffic_from(said) == traffic(5.0, 33.3)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "before", "expected"),
+    [
+        ({"b": 10.0}, [], [("b", 10.0)]),
+        ({"b": 10.0}, ["a", "b"], [("a", 0.0), ("b", 10.0)]),
+        ({"b": 10.0, "a": 5.0}, ["a", "b"], [("a", 5.0), ("b", 10.0)]),
+        ({"a": 10.0}, ["a", "b"], [("a", 10.0)]),
+        ({"a": 10.0, "b": 0.0}, ["a", "b"], [("a", 10.0), ("b", 0.0)]),
+        ({"c": 1.0}, ["a"], [("a", 0.0), ("c", 1.0)]),
+        ({}, ["a", "b"], []),
+    ],
+)
+def test_shares_set_by_hand_leave_every_version_its_place(
+    wanted: dict[str, float], before: list[str], expected: list[tuple[str, float]]
+) -> None:
+    assert list(in_place(wanted, before).items()) == expected
 
 
 # --- while a rollout is under way ---------------------------------------------------------------

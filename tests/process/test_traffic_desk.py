@@ -99,6 +99,14 @@ def test_an_operators_word_survives_a_restart_of_the_supervisor(place: Place) ->
     assert place.turn(desired) == by_operator(("v2", 10.0))
 
 
+def test_a_word_moves_no_more_keys_than_it_must(place: Place) -> None:
+    desired = place.desired({"v2": 5.0, "v3": 5.0})
+
+    place.ask({"shares": {"v3": 10.0}}, desired)
+
+    assert place.turn(desired) == by_operator(("v2", 0.0), ("v3", 10.0))
+
+
 def test_reset_takes_it_back(place: Place) -> None:
     desired = place.desired({"v2": 5.0})
     place.ask({"shares": {"v2": 10.0}}, desired)
