@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from rerank_server.core.routing import FallbackReason, RoutesTable, VersionRoute
-from rerank_server.core.traffic import Stage
+from rerank_server.core.traffic import Arm, Stage, Traffic
 from rerank_server.gateway.upstream import Errand, Lost, Outcome, Refused
 from tests.gateway.fakes import failure, route, scores, table
 from tests.gateway.harness import JSON, Gateway
@@ -332,3 +332,17 @@ def test_other_formats_are_ranked_alike(
 
     assert order(answer.json()) == [3, 2, 1, 0]
     assert answer.headers["x-rerank-cascade"] == "v1:4>2; v2:2"
+
+
+def test_a_cascade_may_have_a_share_of_the_traffic(fast: Gateway) -> None:
+    split = Traffic((Arm("v2-fast", 100.0),))
+    fast.show(replace(routes("v3"), default="v3", traffic=split))
+
+    answer = fast.post(body=BODY)
+    fast.workers.behaviours = {"v1.1": Refused(FallbackReason.DRAINING)}
+    fallen = fast.post(body=BODY)
+
+    assert answer.headers["x-rerank-version"] == "v2-fast"
+    assert answer.headers["x-rerank-traffic"].startswith("v2-fast; share=100")
+    assert fallen.headers["x-rerank-version"] == "v3"
+    assert fallen.headers["x-rerank-fallback"] == "v2-fast; reason=draining"
