@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 from rerank_workers.engines.batch import Row
 from rerank_workers.engines.bert_weights import BertWeights, arrange
+from rerank_workers.engines.choice import STORE
 from rerank_workers.engines.engine import Output, load_engine
 from rerank_workers.engines.files import IR_NAME, ModelFilesError, read_model_files
 from rerank_workers.engines.ir import BFLOAT16, DYNAMIC, STATIC
@@ -248,3 +250,46 @@ def test_widened_rows_score_as_they_do_as_they_are(version: Make) -> None:
     widened = load_openvino(path, 2, True, 1, widest=40).logits(rows)
 
     assert widened == pytest.approx(as_they_are, abs=0.05)
+
+
+def test_a_compiled_graph_is_kept_for_the_next_start_and_a_damaged_one_made_anew(
+    version: Make, tmp_path: Path
+) -> None:
+    directory = version("BertForSequenceClassification", DYNAMIC)
+    options = {STORE: str(tmp_path / "v1.json")}
+    context = Context("v1", directory, model="model_cpu", threads=2, options=options)
+    cache = tmp_path / "v1.openvino"
+
+    def score() -> list[float]:
+        scorer = cross_encoder.load(context)
+        return scorer.score(scorer.encode("the jet", tiny.GRID[:4]))
+
+    first = score()
+    (blob,) = cache.glob("*.blob")
+    made = blob.stat().st_mtime_ns
+    second = score()
+    kept = blob.stat().st_mtime_ns == made
+    blob.chmod(0o600)
+    blob.write_bytes(blob.read_bytes()[:1000])
+    third = score()
+
+    assert first == second == third
+    assert kept
+    assert blob.stat().st_size > 1000
+
+
+def test_compiled_graphs_of_models_that_were_replaced_are_removed(
+    version: Make, tmp_path: Path
+) -> None:
+    directory = version("BertForSequenceClassification", DYNAMIC)
+    cache = tmp_path / "v1.openvino"
+    cache.mkdir()
+    for age in range(3):
+        (cache / f"{age}.blob").write_bytes(b"old")
+        os.utime(cache / f"{age}.blob", (1000 - age, 1000 - age))
+
+    options = {STORE: str(tmp_path / "v1.json")}
+    cross_encoder.load(Context("v1", directory, model="model_cpu", options=options))
+
+    left = sorted(cache.glob("*.blob"), key=lambda blob: blob.stat().st_mtime)
+    assert [blob.name for blob in left[:-1]] == ["0.blob"]

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Protocol
 
 from rerank_workers.engines.batch import Floats, Row
+from rerank_workers.engines.choice import STORE
 from rerank_workers.engines.files import IR_NAME, ModelFiles, ModelFilesError
 from rerank_workers.scorer import Context
 
@@ -120,4 +122,13 @@ def _load_openvino(context: Context, files: ModelFiles, output: Output, pad_id: 
     from rerank_workers.engines.openvino_engine import load_openvino
 
     widest = files.max_positions or 0
-    return load_openvino(files.ir, context.threads, context.use_fp16, pad_id, widest)
+    # Beside what is remembered of this version, in a place that is the server's.
+    store = context.options.get(STORE)
+    return load_openvino(
+        files.ir,
+        context.threads,
+        context.use_fp16,
+        pad_id,
+        widest=widest,
+        cache=None if store is None else Path(store).with_suffix(".openvino"),
+    )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING
@@ -34,6 +35,7 @@ _LEAST_TOKENS = 256
 _SHARES = 4
 """Rectangles for each stream, where there are tokens enough: they end at about the same time."""
 _HEIGHTS = (1, 2, 4, 8, 16, 32, 64, 128)
+_KEPT = 2  # compiled graphs in a cache: the present one, and one to go back to
 _GROUP = 128  # weights and activations that share a dynamic scale
 
 
@@ -138,9 +140,18 @@ def even(part: Sequence[int]) -> Iterator[list[int]]:
 
 
 def load_openvino(
-    path: Path, threads: int, use_fp16: bool, pad_id: int, widest: int | None = None
+    path: Path,
+    threads: int,
+    use_fp16: bool,
+    pad_id: int,
+    *,
+    widest: int | None = None,
+    cache: Path | None = None,
 ) -> OpenVinoEngine:
     """Compile a graph for the CPU.
+
+    `cache` is a folder for compiled graphs: the next start takes a third to a half of the time.
+    OpenVINO looks at their checksums and conditions itself, and compiles where they do not hold.
 
     `widest` is the longest row the model takes. Given one, the graph meets few shapes: for each new
     one OpenVINO compiles kernels, with static scales it lays out the weights anew, too, and it
@@ -153,6 +164,8 @@ def load_openvino(
     """
     ov = _openvino()
     core = ov.Core()
+    if cache is not None:
+        core.set_property({"CACHE_DIR": str(cache)})
     streams = min(STREAMS, threads)
     has_half = use_fp16 and processor().has_half
     try:
@@ -172,6 +185,8 @@ def load_openvino(
     # OpenVINO's errors are RuntimeError, whatever is wrong.
     except RuntimeError as error:
         raise ModelFilesError(f"{path}: OpenVINO cannot load it ({error})") from error
+    if cache is not None:
+        _prune(cache)
     rest = "bfloat16" if has_half else "float32"
     settings = {
         "engine": f"openvino {ov.__version__.partition('-')[0]}",
@@ -182,6 +197,14 @@ def load_openvino(
         "model_files": f"{path.parent.name}/{path.name}",
     }
     return OpenVinoEngine(compiled, streams, MappingProxyType(settings), pad_id, widest)
+
+
+def _prune(cache: Path) -> None:
+    """Remove compiled graphs of models that were replaced; another process may do so as well."""
+    with suppress(OSError):
+        blobs = sorted(cache.glob("*.blob"), key=lambda blob: -blob.stat().st_mtime)
+        for blob in blobs[_KEPT:]:
+            blob.unlink()
 
 
 def _openvino() -> ModuleType:
