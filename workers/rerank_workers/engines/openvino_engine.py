@@ -171,14 +171,7 @@ def load_openvino(
     try:
         model = core.read_model(path)
         variant = variant_of(model, path)
-        options: dict[str, object] = {
-            "INFERENCE_PRECISION_HINT": "bf16" if has_half else "f32",
-            "INFERENCE_NUM_THREADS": threads,
-            "NUM_STREAMS": streams,
-            "PERFORMANCE_HINT": "THROUGHPUT",
-        }
-        if variant == DYNAMIC:
-            options["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = _GROUP
+        options = _options(variant, threads, streams, has_half=has_half)
         compiled = core.compile_model(model, "CPU", options)
     except MemoryError as error:
         raise DeviceMemoryError(f"{path}: no memory to load it") from error
@@ -197,6 +190,18 @@ def load_openvino(
         "model_files": f"{path.parent.name}/{path.name}",
     }
     return OpenVinoEngine(compiled, streams, MappingProxyType(settings), pad_id, widest)
+
+
+def _options(variant: str, threads: int, streams: int, *, has_half: bool) -> Mapping[str, object]:
+    options: dict[str, object] = {
+        "INFERENCE_PRECISION_HINT": "bf16" if has_half else "f32",
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": streams,
+        "PERFORMANCE_HINT": "THROUGHPUT",
+    }
+    if variant == DYNAMIC:
+        options["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = _GROUP
+    return options
 
 
 def _prune(cache: Path) -> None:
