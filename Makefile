@@ -99,6 +99,6 @@ parity: $(VENV)/.runtime models
 
 # Leaves the models: beside those that make fetched there may be your own.
 clean:
-	rm -rf $(VENV) .venvs .parity-venv dist build *.egg-info
+	rm -rf $(VENV) .venvs .parity-venv .bench dist build *.egg-info
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
 	find rerank_server workers tests benchmarks docs systemd -name __pycache__ -type d -prune -exec rm -rf {} +
