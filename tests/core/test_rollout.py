@@ -115,6 +115,25 @@ def test_evidence_that_comes_slowly_is_enough_in_the_end() -> None:
     assert (decision.outcome, decision.figures.arm.requests) == ("advanced", 50)
 
 
+def test_each_step_needs_evidence_of_its_own() -> None:
+    rollout, _ = interval(begun(), *[seen(figures(400, compared=400))] * 4)
+    assert rollout.share == 10.0
+
+    rollout, decision = interval(rollout, *[seen(figures(10, compared=10))] * 4)
+    assert (rollout.share, decision) == (10.0, None)
+    rollout, decision = quarter(rollout, seen(figures(10, compared=10)))
+
+    assert rollout.share == 100.0
+
+
+def test_a_silence_is_no_part_of_a_step() -> None:
+    rollout = begun()
+    for second in range(1, 6):
+        rollout, _ = step(rollout, seen(Figures(), fresh=False), float(second))
+
+    assert rollout.elapsed_s == 3.0
+
+
 def test_a_step_is_not_shorter_than_its_interval() -> None:
     rollout, decision = interval(begun(), *[seen()] * 3)
 

@@ -46,7 +46,7 @@ class World:
     """Requests a second that name no version."""
     now: float = 0.0
     health: Health = "good"
-    presence: Presence = Presence.STARTING
+    presence: Presence = Presence.LIVE
     is_silent: bool = False
     bad_s: float = 0.0
     """How long the arm has been bad without a break, in ticks that were heard of."""
@@ -91,9 +91,9 @@ class World:
 
     def _note(self, before: Rollout, news: Figures) -> None:
         """Keep the world's own account of what the rollout had to go by."""
-        self.quiet_s = self.quiet_s + TICK_S if self.is_silent else 0.0
-        is_heard = not (before.is_awaited or before.step < 0 or before.at is None)
-        is_heard &= self.quiet_s <= A_MOMENT_S
+        is_under_way = not (before.is_awaited or before.step < 0 or before.at is None)
+        self.quiet_s = self.quiet_s + TICK_S if self.is_silent and is_under_way else 0.0
+        is_heard = is_under_way and self.quiet_s <= A_MOMENT_S
         news = news if is_heard else Figures()
         self.of_step.append((TICK_S if is_heard else 0.0, news))
         self.lately.append((news.arm.requests, news.arm.errors))
@@ -187,6 +187,8 @@ operations = st.one_of(
     st.tuples(st.just("silence"), st.booleans()),
     st.tuples(st.just("presence"), st.sampled_from(Presence)),
     st.tuples(st.just("presence"), st.just(Presence.LIVE)),
+    st.tuples(st.just("away for"), st.integers(1, 20)),
+    st.tuples(st.just("silent for"), st.integers(1, 20)),
     st.tuples(st.just("say"), st.sampled_from(["pause", "resume", "resume", "promote", "abort"])),
     st.tuples(st.just("restart"), st.none()),
 )
@@ -204,6 +206,12 @@ def live_through(world: World, history: list[tuple[str, object]]) -> None:
                 world.is_silent = is_silent
             case "presence", Presence() as presence:
                 world.presence = presence
+            case "away for" | "silent for", int(seconds):
+                world.presence = Presence.DOWN if what == "away for" else world.presence
+                world.is_silent = what == "silent for"
+                for _ in range(seconds):
+                    world.tick()
+                world.presence, world.is_silent = Presence.LIVE, False
             case "say", str(word):
                 world.say(word)
             case "restart", _:
@@ -218,21 +226,27 @@ def plenty(course: Course) -> float:
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
-@given(course=courses, history=st.lists(operations, max_size=20))
+@given(
+    course=courses,
+    first=st.sampled_from(Presence),
+    history=st.lists(operations, min_size=4, max_size=20),
+)
 def test_no_history_leaves_a_bad_arm_its_traffic_or_moves_a_share_without_proof(
-    course: Course, history: list[tuple[str, object]]
+    course: Course, first: Presence, history: list[tuple[str, object]]
 ) -> None:
-    world = World(Rollout(course), plenty(course))
+    world = World(Rollout(course), plenty(course), presence=first)
 
     live_through(world, history)
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
-@given(course=courses, rate=st.sampled_from([0.0, 0.1, 2.0]), history=st.lists(operations))
+@given(
+    course=courses, rate=st.sampled_from([0.0, 0.1, 2.0, 20.0, 100.0]), history=st.lists(operations)
+)
 def test_with_little_traffic_it_waits(
     course: Course, rate: float, history: list[tuple[str, object]]
 ) -> None:
-    world = World(Rollout(course), rate, presence=Presence.LIVE)
+    world = World(Rollout(course), rate)
     healthy = [(what, value) for what, value in history if what not in ("health", "say")]
 
     live_through(world, healthy)
@@ -241,7 +255,7 @@ def test_with_little_traffic_it_waits(
 @settings(deadline=None)
 @given(course=courses)
 def test_a_good_arm_gets_all_its_steps_in_so_many_intervals(course: Course) -> None:
-    world = World(Rollout(course), plenty(course), presence=Presence.LIVE)
+    world = World(Rollout(course), plenty(course))
     shares = []
 
     for _ in range(int(len(course.steps) * (course.interval_s + 4)) + 2):
@@ -257,7 +271,7 @@ def test_a_good_arm_gets_all_its_steps_in_so_many_intervals(course: Course) -> N
 def test_an_arm_that_turns_bad_is_out_within_two_intervals(
     course: Course, after: int, health: Health
 ) -> None:
-    world = World(Rollout(course), plenty(course), presence=Presence.LIVE)
+    world = World(Rollout(course), plenty(course))
     for _ in range(after):
         world.tick()
     world.health = health
@@ -273,7 +287,7 @@ def test_an_arm_that_turns_bad_is_out_within_two_intervals(
 @settings(deadline=None)
 @given(course=courses, downs=st.integers(1, 5))
 def test_time_spent_down_is_no_evidence(course: Course, downs: int) -> None:
-    world = World(Rollout(course), plenty(course), presence=Presence.LIVE)
+    world = World(Rollout(course), plenty(course))
     world.tick()
 
     for _ in range(downs):
