@@ -54,7 +54,7 @@ def _server() -> None:
 
 
 def _engines() -> None:
-    python = environment("sentence-transformers", ("sentence-transformers==5.*", "torch==2.13.0"))
+    python = environment("sentence-transformers", ("sentence-transformers==6.2.0", "torch==2.13.0"))
     _module("engine", "--queries", "6", "--reference-python", str(python))
 
 
