@@ -39,7 +39,7 @@ def rerank(query, docs):
 INTERVAL_S = 2.0
 A_TICK_S = 2.0
 """The gateway tells once a second, and the supervisor looks once a second."""
-GUARDS = {"error_ratio": 0.05, "p95_ratio": 5.0, "min_requests": 10}
+GUARDS = {"error_ratio": 0.05, "p95_ratio": 50.0, "min_requests": 10}
 COURSE = {
     "to": "v2",
     "steps": [10.0, 50.0, 100.0],
@@ -137,9 +137,25 @@ def test_a_good_arm_gets_all_the_traffic_step_by_step(server: Server) -> None:
     assert (last["errors"], done["share"], routed(server)) == (0, 100.0, {"v2": 100.0})
 
 
+def test_once_its_version_is_the_default_a_rollout_is_finished(server: Server) -> None:
+    start(server, steps=[100.0], interval_s=1.0)
+    with load(server, clients=1):
+        wait_state(server, "done")
+    versions = server.config["versions"]
+    assert isinstance(versions, dict)
+
+    server.configure("v2", versions)
+    reload = server.cli("reload")
+
+    assert (reload.returncode, reload.stdout) == (0, "kept: v1, v2\n")
+    server.wait(lambda state: not current(state), "it is forgotten")
+    assert (words(server)[-1], routed(server)) == ("finished", {})
+    assert server.rerank().headers["x-rerank-version"] == "v2"
+
+
 @pytest.mark.parametrize(("mood", "guard"), [("failing", "error_ratio"), ("slow", "p95_ratio")])
 def test_a_bad_arm_loses_its_traffic(server: Server, mood: str, guard: str) -> None:
-    start(server, interval_s=4.0)
+    start(server, guards={**GUARDS, "p95_ratio": 5.0}, interval_s=4.0)
 
     with load(server) as answers:
         wait_share(server, 10.0)
