@@ -251,7 +251,7 @@ def test_the_version_is_printed(arguments: list[str]) -> None:
         (["statsu"], "no such command 'statsu'. Did you mean 'status'", "rerank-server --help"),
         (["start", "--prot", "1"], "no such option: --prot", "rerank-server start --help"),
         (["start", "--port", "99999"], "invalid value for '--port'", "rerank-server start --help"),
-        (["compare", "query"], "missing argument", "rerank-server compare --help"),
+        (["compare", "query"], "compare needs QUERY and DOCs", "rerank-server compare --help"),
         (["pull"], "missing argument", "rerank-server pull --help"),
         (["status", "extra"], "got unexpected extra argument", "rerank-server status --help"),
     ],
