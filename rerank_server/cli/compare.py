@@ -78,7 +78,9 @@ def compare(
 
         return evaluate(Wanted(file, versions, k or _K, as_json, html, run_dir, _TIMEOUT_S))
     if query is None or not docs:
-        raise UsageError("compare needs QUERY and DOCs, or --file\nhint: rerank-server compare -h")
+        raise UsageError(
+            "compare needs QUERY and DOCs, or --file\nhint: rerank-server compare --help"
+        )
     if k is not None or html is not None:
         raise UsageError(f"{'--html' if html else '--k'} goes with --file")
     return _compare_one(query, docs, versions, as_json=as_json, run_dir=run_dir)
