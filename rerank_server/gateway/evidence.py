@@ -54,11 +54,12 @@ class Evidence:
     def count(self, exchange: Exchange) -> None:
         """Count a finished exchange, if the split decided where it went and that says something.
 
-        It says nothing of the arm if the client was at fault, hung up, or came while the arm was
-        being started or replaced. A request too many (429) does: the arm did not keep up.
+        It says nothing of the arm if the client was at fault, hung up, had nothing to score, or
+        came while the arm was being started or replaced. A request too many (429) does, and one
+        that took longer than its client would wait (504): the arm did not keep up.
         """
         name, status = exchange.arm, exchange.status
-        if name is None or status == 0 or _is_away(exchange, name):
+        if name is None or status == 0 or not exchange.pairs or _is_away(exchange, name):
             return
         if 400 <= status < 500 and status != _TOO_MANY:
             return

@@ -31,8 +31,9 @@ def exchange(
     version: str = "v2",
     fallback: FallbackReason | None = None,
     routes: RoutesTable = SPLIT,
+    pairs: int = 2,
 ) -> Exchange:
-    found = Exchange("id", 0.0, {}, view_of(routes))
+    found = Exchange("id", 0.0, {}, view_of(routes), pairs=pairs)
     found.arm, found.version, found.status, found.duration_s = arm, version, status, 20 * MS
     if fallback is not None:
         found.fallback = Fallback("v2", fallback)
@@ -57,8 +58,10 @@ def away(reason: FallbackReason) -> RoutesTable:
         (exchange(status=500), FAILED),
         (exchange(status=502), FAILED),
         (exchange(status=429), FAILED),
+        (exchange(status=504), FAILED),
         (exchange(version="v1", fallback=FallbackReason.LOST), FAILED),
         (exchange(version="v1", fallback=FallbackReason.BACKOFF), FAILED),
+        (exchange(pairs=0), None),  # nothing was scored
         (exchange(status=0), None),  # its client hung up
         (exchange(status=400), None),
         (exchange(status=413), None),
