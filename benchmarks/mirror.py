@@ -50,6 +50,7 @@ class Condition:
 
     name: str
     to: str | None
+    share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +162,7 @@ def measure(
     for number in range(course.rounds):
         when = {version: arrivals(f"{number} {version}", rate, course.seconds) for version in asked}
         for condition in conditions if number % 2 == 0 else reversed(conditions):
-            running.mirror(condition.to)
+            running.mirror(condition.to, condition.share)
             mine = times[condition.name]
             for version, found in asyncio.run(load(running.port, when)).items():
                 answered = [each for each in found if each is not None]
@@ -199,7 +200,8 @@ def demo(models: Path, course: Course) -> Found:
     versions = {name: {"threads": 1} for name in ("v2-minilm", "v1-bge-small")}
     conditions = (
         Condition("no mirror", None),
-        Condition("mirror: v1-bge-small", "v1-bge-small"),
+        Condition("mirror: v1-bge-small, share 0.1", "v1-bge-small", 0.1),
+        Condition("mirror: v1-bge-small, share 1", "v1-bge-small"),
     )
     with server(versions, models) as running:
         return measure(running, ("v2-minilm",), conditions, course)

@@ -46,9 +46,9 @@ class Server:
             time.sleep(0.05)
         raise SystemExit(f"the server did not start:\n{(self._root / 'log').read_text()[-3000:]}")
 
-    def mirror(self, to: str | None) -> None:
-        """Have a version score a copy of every request that another answered; None: no copies."""
-        self._write(to)
+    def mirror(self, to: str | None, share: float) -> None:
+        """Have a version score copies of that share of the requests; None: no copies."""
+        self._write(to, share)
         subprocess.run(self._command("reload"), check=True, capture_output=True)
 
     def copies(self) -> str:
@@ -72,8 +72,8 @@ class Server:
         words = [sys.executable, "-m", "rerank_server", verb]
         return [*words, "--run-dir", str(self._root / "run")]
 
-    def _write(self, to: str | None) -> None:
-        mirror = None if to is None else {"to": to, "share": 1.0}
+    def _write(self, to: str | None, share: float = 1.0) -> None:
+        mirror = None if to is None else {"to": to, "share": share}
         temporary = self._file.with_suffix(".tmp")
         temporary.write_text(yaml.safe_dump({**self._config, "mirror": mirror}))
         temporary.replace(self._file)
