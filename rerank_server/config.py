@@ -227,8 +227,7 @@ def _check(document: yaml_text.Document) -> tuple[Config | None, list[Problem]]:
         found = [config_wording.explain(one, _SECTIONS) for one in errors]
         problems += [document.problem(key, text) for key, text in found]
         faulty = {key for key, _ in found}
-        absent = {one["loc"][:-1] for one in errors if one["type"] == "missing"}
-        config = _without(value, faulty | (absent - {()}))
+        config = _without(value, faulty)
     if config is not None:
         rules = (
             *config_rules.faults(config),
@@ -249,19 +248,32 @@ def _not_a_mapping(value: object) -> str:
 
 
 def _without(value: Mapping[str, object], faulty: Collection[Key]) -> Config | None:
-    """Return the config that is left without the faulty keys, for the rules between keys."""
-    left = {"default_version": "", "versions": None} | _pruned(value, (), faulty)
-    if not isinstance(left["versions"], dict):
-        return None
-    return Config.model_validate(left)
+    """Return the config that is left without the faulty keys, for the rules between keys.
+
+    What lacks a key that must be there goes, too: as much around it as is needed.
+    """
+    while True:
+        left = {"default_version": "", "versions": None} | _pruned(value, (), faulty)
+        if not isinstance(left["versions"], dict):
+            return None
+        try:
+            return Config.model_validate(left)
+        except ValidationError as error:
+            around = {one["loc"][:-1] for one in error.errors(include_url=False)}
+        if () in around or around <= set(faulty):
+            return None
+        faulty = {*faulty, *around}
 
 
 def _pruned(value: Mapping[str, object], key: Key, faulty: Collection[Key]) -> dict[str, object]:
     left: dict[str, object] = {}
     for name, item in value.items():
         own = (*key, name)
-        if own not in faulty:
-            left[name] = _pruned(item, own, faulty) if isinstance(item, dict) else item
-        elif key == ("versions",):
-            left[name] = {}  # still a name that others may refer to
+        if own in faulty:
+            if key == ("versions",):
+                left[name] = {}  # still a name that others may refer to
+        elif isinstance(item, dict):
+            left[name] = _pruned(item, own, faulty)
+        elif not isinstance(item, list) or all(one[: len(own)] != own for one in faulty):
+            left[name] = item
     return left

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -71,14 +72,11 @@ class Reloads:
         for request in valid:
             if request.verb == "restart" and request.version is not None:
                 epochs[request.version] = epochs.get(request.version, 0) + 1
-        try:
-            desired = desire(self.config_path, self._overrides, generation + 1, epochs)
-            listeners.open(desired.front)
-        except (ConfigError, ListenError) as error:
-            self.error = error.message
-            log.error("config refused", extra={"problem": error.message})
+        desired = self._read(generation + 1, epochs, listeners)
+        if isinstance(desired, str):
+            self.error = desired
             for request in valid:
-                self._refuse(request, generation, error.message)
+                self._refuse(request, generation, desired)
             return Heard(actor)
         self.error = None
         self._epochs = epochs
@@ -103,6 +101,21 @@ class Reloads:
                 if r.verb == "move" and r.version is not None and is_hand(r.device)
             ),
         )
+
+    def _read(
+        self, generation: int, epochs: Mapping[str, int], listeners: Listeners
+    ) -> Desired | str:
+        """Return what the config asks for, its address listened on; or why it is refused."""
+        try:
+            desired = desire(self.config_path, self._overrides, generation, epochs)
+            listeners.open(desired.front)
+        except (ConfigError, ListenError) as error:
+            log.error("config refused", extra={"problem": error.message})
+            return error.message
+        except Exception as error:  # a mistake here must leave no request without an answer
+            log.exception("the config could not be read")
+            return f"it could not be read ({type(error).__name__}); the server's log has more"
+        return desired
 
     def settle(self, wanted: Wanted, fleet: Fleet) -> bool:
         """Answer the requests whose config has settled; return whether it has.

@@ -22,7 +22,8 @@ NAMES = st.sampled_from(
     ["default_version", "versions", "global_config", "server", "last_resort", "models_dir",
      "v1", "v2-m3", "bad name", "enabled", "endpoint", "source", "fallback", "env",
      "preprocess", "PYTHONPATH", "A", "host", "port", "max_length", "max_batch_tokens",
-     "description", "zz"]
+     "description", "traffic", "mirror", "rollout", "to", "share", "steps", "guards", "cascade",
+     "version", "keep", "protect", "cors_origins", "replicas", "zz"]
 )  # fmt: skip
 SCALARS = (
     st.none()

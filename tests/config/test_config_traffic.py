@@ -231,3 +231,54 @@ versions:
 
     assert parse(text, path="x").effective_last_resort() == "v1"
     assert parse(text + "last_resort: v1-fast\n", path="x").effective_last_resort() == "v1-fast"
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "said"),
+    [
+        (
+            "rollout: {to: v2-gemma, steps: [5%, 10]}",
+            "rollout.steps[0]",
+            "must be a number, not '5%'",
+        ),
+        (
+            "rollout: {to: v2-gemma, steps: [5, 200]}",
+            "rollout.steps[1]",
+            "must be at most 100, not 200",
+        ),
+        (
+            "rollout: {to: 5}",
+            "rollout.to",
+            "must be text, not 5; write '5' in quotes",
+        ),
+        (
+            "mirror: {to: [v1]}",
+            "mirror.to",
+            "must be text, not a list",
+        ),
+        (
+            "server: {protect: [5]}",
+            "server.protect[0]",
+            "must be /versions, /metrics, /docs or /openapi.json, not 5",
+        ),
+        (
+            "server: {cors_origins: [5]}",
+            "server.cors_origins[0]",
+            "must be text, not 5; write '5' in quotes",
+        ),
+        (
+            "  v4: {cascade: [{version: v1, keep: 0}, {version: v2-m3}]}",
+            "versions.v4.cascade[0].keep",
+            "must be at least 1, not 0",
+        ),
+        (
+            "  v4: {cascade: [v1, v2-m3]}",
+            "versions.v4.cascade[0]",
+            "must be a mapping, not 'v1'; write its keys below it, indented",
+        ),
+    ],
+)
+def test_a_wrong_value_within_a_list_or_a_section_is_a_mistake_like_others(
+    line: str, key: str, said: str, problems_of: ProblemsOf
+) -> None:
+    assert f"config.yaml:7: {key}: {said}" in problems_of(VERSIONS + line + "\n")
