@@ -173,6 +173,25 @@ def abort(rollout: Rollout, why: str) -> Rollout:
     return replace(rollout, state=State.ABORTED, reason=why)
 
 
+def redirected(rollout: Rollout, course: Course) -> Rollout:
+    """Have one that is not aborted follow another course to the same arm, from where it is.
+
+    It keeps its share, which becomes a step of the course where it is none; the next one is the
+    first above it. One that is done goes on if there is such a step.
+    """
+    if rollout.step == NOT_BEGUN:
+        return replace(rollout, course=course)
+    share = rollout.share
+    steps = tuple(sorted({*course.steps, share}))
+    rollout = replace(
+        rollout, course=replace(course, steps=steps), step=steps.index(share), findings=()
+    )
+    if rollout.is_active or share == steps[-1]:
+        return rollout
+    fresh = replace(rollout, state=State.RUNNING, elapsed_s=0.0, total=Figures(), reason=None)
+    return replace(fresh, recent=(Stretch(),), is_awaited=True, silent_s=0.0, absent_s=0.0, at=None)
+
+
 def restored(rollout: Rollout) -> Rollout:
     """Return the rollout for a server that has just started: its arm has yet to load."""
     return replace(rollout, is_awaited=True, silent_s=0.0, absent_s=0.0, at=None)

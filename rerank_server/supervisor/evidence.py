@@ -41,11 +41,18 @@ class EvidenceFiles:
                 figures = figures.plus(counts.minus(self._known(path.name)).figures(arm))
                 self._seen[path.name], self._times[path.name] = counts, time
             elif newest - time > _STALE_S:
-                path.unlink(missing_ok=True)
+                _remove(path)
         return figures, is_fresh
 
     def _known(self, name: str) -> Counts:
         return self._seen.get(name, Counts())
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:  # it tells nothing new, and does no harm
+        log.warning("cannot be removed", extra={"path": str(path), "problem": str(error)})
 
 
 def _read(path: Path) -> tuple[Counts, float] | None:
@@ -56,6 +63,6 @@ def _read(path: Path) -> tuple[Counts, float] | None:
         return counts_from(found)
     except FileNotFoundError:
         return None
-    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (OSError, KeyError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         log.error("evidence cannot be read", extra={"file": path.name, "why": repr(error)})
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 from rerank_server.core.traffic import guided
@@ -13,12 +14,14 @@ from rerank_server.supervisor.rollouts import Rollouts
 from rerank_server.supervisor.rundir import RunDir, StateDir
 from rerank_server.supervisor.traffic import TrafficDesk
 
+log = logging.getLogger(__name__)
+
 
 class Flow:
     """The traffic as the loop sees it.
 
     On each turn it has this tend, then publishes what it directs, then has it settle. Nothing
-    here starts or stops a process.
+    here starts or stops a process, and nothing that fails here keeps the loop from that.
     """
 
     def __init__(self, run: RunDir, state: StateDir, journal: Journal) -> None:
@@ -28,21 +31,28 @@ class Flow:
         self._outcomes: list[Outcome] = []
 
     def tend(self, desired: Desired, fleet: Fleet, now: float) -> None:
-        """Take in what config, operators and gateways say. `now` is monotonic."""
+        """Take in what config, operators and gateways say. `now` is monotonic. Never raises."""
+        try:
+            self._tend(desired, fleet, now)
+        except Exception:  # the processes must be supervised, whatever becomes of the shares
+            log.exception("the traffic cannot be tended; it is tried again")
+
+    def _tend(self, desired: Desired, fleet: Fleet, now: float) -> None:
         answered = {outcome.id for outcome in self._outcomes}
         generation = desired.wanted.generation
         self._rollouts.tend(desired, fleet, now)
         for request in pending(self._run, generation):
             if request.verb == "rollout" and request.id not in answered:
-                error = self._rollouts.take(request.said, request.actor, desired)
+                error = self._rollouts.take(request.said, request.actor, desired, fleet, now)
                 verdict: Verdict = "applied" if error is None else "refused"
                 self._outcomes.append(Outcome(request.id, verdict, generation, error=error))
-        self._shares.hear(desired, self._rollouts.holds)
+        if self._shares.hear(desired, self._rollouts.holds):
+            self._rollouts.let_go()
 
     def directed(self, desired: Desired) -> Desired:
         """Return what is desired with the traffic and the mirror that are in force."""
         traffic = self._shares.effective(desired)
-        arm = self._rollouts.arm(desired, self._shares.said_at)
+        arm = self._rollouts.arm(desired)
         if arm is not None and (arm.share or arm.version in {a.version for a in traffic.arms}):
             traffic = guided(traffic, arm)
         return replace(desired, traffic=traffic, mirror=self._rollouts.mirror(desired))
@@ -52,7 +62,17 @@ class Flow:
         return self._rollouts.shown()
 
     def settle(self, desired: Desired, actor: str) -> None:
-        """Answer what was asked, once what is directed is published."""
+        """Answer what was asked, once what is directed is published. Never raises."""
+        try:
+            self._settle(desired, actor)
+        except Exception:  # as above; an answer that could not be written is tried again
+            log.exception("the traffic cannot be settled; it is tried again")
+
+    def close(self) -> None:
+        """Keep what is known, for the next server."""
+        self._rollouts.close()
+
+    def _settle(self, desired: Desired, actor: str) -> None:
         self._shares.settle(desired.traffic, actor)
         while self._outcomes:
             answer(self._run, self._outcomes[0])

@@ -80,6 +80,14 @@ class Journal:
         """Append an event of the server itself."""
         self._line({"event": what, **fields})
 
+    def try_note(self, what: str, **fields: object) -> None:
+        """Append an event as `note` does; a disk that is full is logged, not raised."""
+        try:
+            self.note(what, **fields)
+        except OSError as error:
+            problem = {"event": what, "why": error.strerror}
+            log.error("an event cannot be written", extra=problem)
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()

@@ -104,6 +104,7 @@ class Supervisor:
             if self._timer is not None:
                 self._timer.cancel()
             self._cards.close(self._fleet, time.monotonic())
+            self._flow.close()
             self._journal.note("server stopped")
             self._journal.close()
 

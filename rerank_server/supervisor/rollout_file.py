@@ -29,10 +29,8 @@ class Kept:
     """Who started it."""
     section: str | None = None
     """Digest of the config's rollout section that was acted on last; None: there was none."""
-    ended_at: float = 0.0
-    """When it was aborted, by wall clock."""
-    over: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
-    """The config's shares when it was aborted."""
+    over: Mapping[str, float] | None = None
+    """The config's shares when it was aborted; None: an operator has spoken since."""
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=lambda: MappingProxyType({}))
     """How often which outcome was, by version."""
 
@@ -54,7 +52,14 @@ class RolloutFile:
         try:
             found = read_json(self._path)
             return Kept() if found is None else _kept(found)
-        except (RunDirError, KeyError, TypeError, ValueError, AttributeError) as error:
+        except (
+            RunDirError,
+            KeyError,
+            TypeError,
+            ValueError,
+            ArithmeticError,
+            AttributeError,
+        ) as error:
             log.error("the rollout is forgotten", extra={"problem": str(error)})
             return Kept(section=LOST)
 
@@ -69,8 +74,7 @@ class RolloutFile:
                     "rollout": rollout,
                     "by": kept.by,
                     "section": kept.section,
-                    "ended_at": kept.ended_at,
-                    "over": dict(kept.over),
+                    "over": None if kept.over is None else dict(kept.over),
                     "counts": {to: dict(counts) for to, counts in kept.counts.items()},
                 },
             )
@@ -81,12 +85,12 @@ class RolloutFile:
 
 def _kept(value: Mapping[str, object]) -> Kept:
     rollout, section, counts = value["rollout"], value["section"], _object(value["counts"])
+    over = None if value["over"] is None else _object(value["over"])
     return Kept(
         rollout=None if rollout is None else rollout_from(_object(rollout)),
         by=Source(str(value["by"])),
         section=None if section is None else str(section),
-        ended_at=float(str(value["ended_at"])),
-        over={str(n): float(str(share)) for n, share in _object(value["over"]).items()},
+        over=None if over is None else {str(n): float(str(share)) for n, share in over.items()},
         counts={
             str(to): {str(outcome): int(str(n)) for outcome, n in _object(own).items()}
             for to, own in counts.items()

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 
 from rerank_server.core.absence import absence_of
 from rerank_server.core.rollout import (
+    NOT_BEGUN,
+    Course,
     Decision,
     Presence,
     Rollout,
     Sight,
     State,
     abort,
+    redirected,
     restored,
 )
 from rerank_server.core.rollout_json import figures_shown, finding_json, rollout_shown
@@ -37,6 +39,8 @@ MIRROR_SHARE = 0.1
 """Of the requests, copied for the guard on rankings where the config has no mirror."""
 START = "start"
 _LOOK_EVERY_S = 0.5
+_KEEP_EVERY_S = 10.0
+"""What a server that is killed has counted in vain, at most."""
 _COUNTED = ("advanced", "aborted", "done")
 
 
@@ -50,7 +54,7 @@ class Rollouts:
         self._kept = self._file.read()
         if self._kept.rollout is not None:
             self._kept = replace(self._kept, rollout=restored(self._kept.rollout))
-        self._looked_at = float("-inf")
+        self._looked_at = self._kept_at = float("-inf")
 
     @property
     def rollout(self) -> Rollout | None:
@@ -73,7 +77,20 @@ class Rollouts:
         elif rollout.is_active:
             self._step(rollout, desired, fleet, now)
 
-    def take(self, said: Mapping[str, object], actor: str, desired: Desired) -> str | None:
+    def close(self) -> None:
+        """Keep what was counted since; to be called last."""
+        if self.rollout is not None:
+            self._keep(self.rollout)
+
+    def let_go(self) -> None:
+        """Leave the shares to the operator, who has spoken since the last one was aborted."""
+        if self._kept.over is not None:
+            self._kept = replace(self._kept, over=None)
+            self._keep(self.rollout)
+
+    def take(
+        self, said: Mapping[str, object], actor: str, desired: Desired, fleet: Fleet, now: float
+    ) -> str | None:
         """Carry out an order; return why not, if so."""
         action, to = said.get("action"), said.get("to")
         has_options = bool(said.keys() - {"action", "to"})
@@ -84,11 +101,14 @@ class Rollouts:
                 self._start(fresh, Source.OPERATOR, actor)
             else:
                 order = Order.RESUME if action == START else Order(str(action))
-                self._obey(order, actor, desired)
+                self._obey(order, actor, desired, fleet)
         except UsageError as error:
             return error.message
         except ValueError:
             return f"action: {action!r} is none of {', '.join((START, *Order))}"
+        if self.rollout is not None and self.rollout.step == NOT_BEGUN:
+            self._looked_at = float("-inf")
+            self.tend(desired, fleet, now)
         return None
 
     # --- what it asks for -----------------------------------------------------------------------
@@ -99,20 +119,18 @@ class Rollouts:
         rollout = self.rollout
         return None if rollout is None or rollout.state is State.ABORTED else rollout.course.to
 
-    def arm(self, desired: Desired, said_at: float | None) -> Arm | None:
+    def arm(self, desired: Desired) -> Arm | None:
         """Return the share that the rollout gives its version; None where it decides nothing.
 
         What an aborted one led to has nothing, whatever share it had before: until an operator
-        speaks (`said_at`, wall clock) or the config has other shares.
+        speaks or the config has other shares. Nor has one that has not begun.
         """
         rollout = self.rollout
         if rollout is None:
             return None
-        if rollout.state is State.ABORTED:
-            is_last = said_at is None or said_at < self._kept.ended_at
-            is_held = is_last and self._kept.over == desired.config.traffic
-            return Arm(rollout.course.to, 0.0) if is_held else None
-        return Arm(rollout.course.to, rollout.share) if rollout.share else None
+        if rollout.state is State.ABORTED and self._kept.over != desired.config.traffic:
+            return None
+        return Arm(rollout.course.to, rollout.share)
 
     def mirror(self, desired: Desired) -> Mirror | None:
         """Return the mirror: the config's, else the one that the guard on rankings needs."""
@@ -147,12 +165,23 @@ class Rollouts:
             self._keep(rollout)
             return
         if section is not None:
-            self._start(Rollout(course_of(section)), Source.CONFIG, "config")
+            self._follow(course_of(section))
             return
         self._keep(rollout)
         is_own = rollout is not None and rollout.is_active and self._kept.by is Source.CONFIG
         if rollout is not None and is_own and rollout.course.to != desired.config.default_version:
             self._end(rollout, "its section was taken out of the config", desired)
+
+    def _follow(self, course: Course) -> None:
+        """Have the config's rollout under way, from the share its arm has by another one."""
+        old = self.rollout
+        if old is None or old.state is State.ABORTED or old.course.to != course.to:
+            self._start(Rollout(course), Source.CONFIG, "config")
+            return
+        rollout = redirected(old, course)
+        self._kept = replace(self._kept, by=Source.CONFIG)
+        self._keep(rollout)
+        self._note("changed", rollout, actor="config", steps=list(rollout.course.steps))
 
     def _start(self, rollout: Rollout, by: Source, actor: str) -> None:
         old = self.rollout
@@ -162,9 +191,15 @@ class Rollouts:
         self._keep(rollout)
         self._note("started", rollout, actor=actor, steps=list(rollout.course.steps))
 
-    def _obey(self, order: Order, actor: str, desired: Desired) -> None:
+    def _obey(self, order: Order, actor: str, desired: Desired, fleet: Fleet) -> None:
         before = self.rollout
         after = obey(before, order, f"asked to by {actor}")
+        if after == before:
+            return
+        if order is Order.PROMOTE:
+            presence, absence = _presence(desired, fleet, after.course.to)
+            if presence is not Presence.LIVE:
+                raise UsageError(f"{after.course.to} does not run: {absence}")
         if after.state is State.ABORTED:
             self._hold(desired)
         is_done = after.state is State.DONE and before is not None and before.is_active
@@ -182,10 +217,12 @@ class Rollouts:
                 self._hold(desired)
             self._keep(after, decision.outcome)
             self._tell(after, decision)
-        elif after.recent[-1].duration_s < rollout.recent[-1].duration_s:  # judged, as quarterly
+            return
+        self._kept = replace(self._kept, rollout=after)
+        is_judged = after.recent[-1].duration_s < rollout.recent[-1].duration_s
+        if is_judged or now - self._kept_at >= _KEEP_EVERY_S:
+            self._kept_at = now
             self._keep(after)
-        else:
-            self._kept = replace(self._kept, rollout=after)
 
     def _tell(self, rollout: Rollout, decision: Decision) -> None:
         self._note(
@@ -208,8 +245,7 @@ class Rollouts:
 
     def _hold(self, desired: Desired) -> None:
         """Remember over which shares it ended, for as long as they are to stay without it."""
-        shares = dict(desired.config.traffic)
-        self._kept = replace(self._kept, ended_at=time.time(), over=shares)
+        self._kept = replace(self._kept, over=dict(desired.config.traffic))
 
     def _keep(self, rollout: Rollout | None, outcome: str | None = None) -> None:
         kept = replace(self._kept, rollout=rollout)
@@ -220,7 +256,7 @@ class Rollouts:
 
     def _note(self, what: str, rollout: Rollout, **fields: object) -> None:
         known = {"version": rollout.course.to, "share": rollout.share, **fields}
-        self._journal.note(f"rollout {what}", **known)
+        self._journal.try_note(f"rollout {what}", **known)
         level = logging.WARNING if what == "aborted" else logging.INFO
         told = {"what": what, "why": fields.get("why")}
         log.log(level, "rollout changed", extra={**told, **dict(list(known.items())[:2])})
@@ -228,7 +264,9 @@ class Rollouts:
 
 def _presence(desired: Desired, fleet: Fleet, name: str) -> tuple[Presence, str | None]:
     """Return whether a version can answer now, and why not."""
-    version = desired.wanted.versions[name]
+    version = desired.wanted.versions.get(name)
+    if version is None:
+        return Presence.DOWN, "it is not in the config"
     why = absence_of(desired.wanted, fleet, version)
     if why is None:
         return Presence.LIVE, None

@@ -67,22 +67,23 @@ class TrafficDesk:
         self._actor: str | None = None
         self._outcomes: list[Outcome] = []
 
-    @property
-    def said_at(self) -> float | None:
-        """When an operator spoke, by wall clock; None where the config decides."""
-        return None if self._word is None else self._word.time
+    def hear(self, desired: Desired, rollout: str | None = None) -> bool:
+        """Take in what was asked since; tell whether any of it is in force now.
 
-    def hear(self, desired: Desired, rollout: str | None = None) -> None:
-        """Take in what was asked since; `rollout` is the version one under way leads to."""
+        `rollout` is the version one under way leads to.
+        """
+        is_news = False
         if self._word is not None and not self._word.is_over(desired.config.traffic):
             self._drop(self._word)
         answered = {outcome.id for outcome in self._outcomes}
         for request in pending(self._run, desired.wanted.generation):
             if request.verb == "traffic" and request.id not in answered:
                 error = self._take(request, desired, rollout)
+                is_news |= error is None
                 verdict: Verdict = "applied" if error is None else "refused"
                 generation = desired.wanted.generation
                 self._outcomes.append(Outcome(request.id, verdict, generation, error=error))
+        return is_news
 
     def effective(self, desired: Desired, rollout: Arm | None = None) -> Traffic:
         """Return the shares to route by; `rollout` is what one under way gives its version."""
@@ -101,12 +102,12 @@ class TrafficDesk:
 
     def settle(self, traffic: Traffic, actor: str) -> None:
         """Answer what was asked, once this traffic is published; note it where it is new."""
-        if traffic != self._noted and (traffic.arms or self._noted.arms):
-            shares = {arm.version: arm.share for arm in traffic.arms}
-            actor = self._actor or actor
-            self._journal.note("traffic changed", shares=shares, source=traffic.source, actor=actor)
-            log.info("traffic changed", extra={"shares": shares, "source": traffic.source.value})
+        noted, actor = self._noted, self._actor or actor
         self._noted, self._actor = traffic, None
+        if traffic != noted and (traffic.arms or noted.arms):
+            told = {"shares": {arm.version: arm.share for arm in traffic.arms}}
+            self._journal.try_note("traffic changed", **told, source=traffic.source, actor=actor)
+            log.info("traffic changed", extra={**told, "source": traffic.source.value})
         while self._outcomes:
             answer(self._run, self._outcomes[0])
             del self._outcomes[0]
@@ -134,10 +135,10 @@ class TrafficDesk:
         return None
 
     def _drop(self, word: Word) -> None:
-        why = "the config's traffic changed"
-        self._journal.note("operator's traffic dropped", shares=dict(word.shares), reason=why)
-        log.warning("operator's traffic dropped", extra={"shares": dict(word.shares)})
         self._word = None
+        why = "the config's traffic changed"
+        self._journal.try_note("operator's traffic dropped", shares=dict(word.shares), reason=why)
+        log.warning("operator's traffic dropped", extra={"shares": dict(word.shares)})
         try:
             self._keep(None)
         except OSError as error:  # it is dropped again at the next start: the config has changed

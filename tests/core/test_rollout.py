@@ -16,6 +16,7 @@ from rerank_server.core.rollout import (
     abort,
     pause,
     promote,
+    redirected,
     restored,
     resume,
 )
@@ -314,6 +315,45 @@ def test_what_is_done_may_be_aborted() -> None:
     assert done.reason == "promoted by an operator"
 
     assert abort(done, "second thoughts").share == 0.0
+
+
+@pytest.mark.parametrize(
+    ("steps", "followed", "number"),
+    [
+        ((1.0, 50.0), (1.0, 50.0), 0),
+        ((5.0, 50.0), (1.0, 5.0, 50.0), 0),
+        ((0.5, 5.0), (0.5, 1.0, 5.0), 1),
+        ((0.1, 0.5), (0.1, 0.5, 1.0), 2),
+    ],
+)
+def test_by_another_course_it_goes_on_from_its_share(
+    steps: tuple[float, ...], followed: tuple[float, ...], number: int
+) -> None:
+    rollout, _ = quarter(begun(), seen())
+    course = replace(COURSE, steps=steps, interval_s=80.0)
+
+    other = redirected(rollout, course)
+
+    assert other.course == replace(course, steps=followed)
+    assert (other.share, other.step, other.state) == (1.0, number, State.RUNNING)
+    assert (other.elapsed_s, other.total) == (rollout.elapsed_s, rollout.total)
+
+
+def test_by_another_course_one_that_has_not_begun_begins_there() -> None:
+    course = replace(COURSE, steps=(7.0,))
+
+    assert redirected(Rollout(COURSE), course) == Rollout(course)
+
+
+def test_one_that_is_done_goes_on_by_a_course_that_leads_further() -> None:
+    done = Rollout(COURSE, State.DONE, 1, elapsed_s=9.0, reason="all steps held", is_awaited=False)
+
+    further = redirected(done, replace(COURSE, steps=(50.0,)))
+    no_further = redirected(done, replace(COURSE, steps=(5.0,)))
+
+    assert (further.state, further.share, further.course.steps) == (State.RUNNING, 10, (10, 50))
+    assert (further.elapsed_s, further.reason, further.is_awaited) == (0.0, None, True)
+    assert (no_further.state, no_further.share) == (State.DONE, 10.0)
 
 
 # --- the file -----------------------------------------------------------------------------------

@@ -70,10 +70,13 @@ class Place:
             "rollout": rollout,
             **more,
         }
-        self._config.write_text(yaml.safe_dump(config, sort_keys=False))
-        self.desired = desire(self._config, Overrides(), 3)
+        self.desired = desire(self.written(config), Overrides(), 3)
         self.turn()
         return self.desired
+
+    def written(self, config: Mapping[str, object]) -> Path:
+        self._config.write_text(yaml.safe_dump(dict(config), sort_keys=False))
+        return self._config
 
     def turn(self, seconds: float = 1.0) -> Desired:
         """Let time pass, take one turn of the loop, and return what it publishes."""
@@ -174,17 +177,58 @@ def test_the_same_section_begins_only_once(place: Place, is_restarted: bool) -> 
     assert place.events() == ["started", "begun", "aborted"]
 
 
-def test_a_changed_section_begins_anew_and_one_taken_out_ends_it(place: Place) -> None:
+def test_a_changed_section_leads_the_same_arm_on_from_its_share(place: Place) -> None:
     place.configured(SECTION)
     place.turn()
+
+    place.configured({**SECTION, "steps": [2, 30, 100], "interval_s": 80})
+
+    assert place.turn().traffic == by_rollout(5.0)
+    found = place.current()
+    assert (found["steps"], found["step"]) == ([2.0, 5.0, 30.0, 100.0], 2)
+    assert (found["state"], found["interval_s"]) == ("running", 80.0)
+    assert place.events() == ["started", "begun", "changed"]
+
+
+@pytest.mark.parametrize(
+    ("steps", "state"), [([5, 50], "done"), ([100], "done"), ([5, 100], "done")]
+)
+def test_an_edit_of_its_section_takes_nothing_from_one_that_is_done(
+    place: Place, steps: list[float], state: str
+) -> None:
+    place.configured(SECTION)
+    place.order(action="promote")
+    place.order(action="promote")
+
+    place.configured({**SECTION, "steps": steps, "interval_s": 80})
+
+    assert place.turn().traffic == by_rollout(100.0)
+    assert place.current()["state"] == state
+
+
+def test_a_section_for_another_version_begins_anew_and_one_taken_out_ends_it(
+    place: Place,
+) -> None:
+    place.configured({**SECTION, "to": "v3"})
+    place.turn()
+    place.fleet = LIVE
     place.configured({**SECTION, "steps": [7]})
     assert place.turn().traffic == by_rollout(7.0)
 
     place.configured(None)
 
     assert place.turn().traffic == Traffic()
-    assert place.events() == ["started", "begun", "superseded", "started", "begun", "aborted"]
+    assert place.events() == ["started", "superseded", "started", "begun", "aborted"]
     assert place.current()["reason"] == "its section was taken out of the config"
+
+
+def test_a_section_takes_over_the_rollout_that_an_operator_began(place: Place) -> None:
+    place.order(action="start", to="v2", steps=[3])
+
+    place.configured(SECTION)
+
+    assert place.turn().traffic == by_rollout(3.0)
+    assert (place.current()["by"], place.current()["steps"]) == ("config", [3.0, 5.0, 100.0])
 
 
 def test_an_operators_rollout_needs_no_section(place: Place) -> None:
@@ -320,15 +364,20 @@ def test_the_other_shares_shrink_to_what_it_leaves(place: Place) -> None:
     assert found == {"v2": 50.0, "v3": 20.0}
 
 
-def test_before_it_begins_a_share_stays_what_it_was(place: Place) -> None:
-    place.fleet = LOADING
+@pytest.mark.parametrize("order", ["start", "start after an abort"])
+def test_before_it_begins_nothing_is_sent_there(place: Place, order: str) -> None:
     place.configured(None, traffic={"v2": 10})
+    if order == "start after an abort":
+        place.order(action="start", to="v2")
+        place.order(action="abort")
+    place.fleet = LOADING
+
     place.order(action="start", to="v2")
 
-    assert place.turn().traffic == Traffic((Arm("v2", 10.0),))
+    assert place.turn().traffic == by_rollout(0.0)
 
 
-@pytest.mark.parametrize("spoken", ["by an operator", "by the config"])
+@pytest.mark.parametrize("spoken", ["by an operator", "by a reset", "by the config"])
 def test_an_aborted_one_leaves_its_arm_nothing_until_somebody_speaks(
     place: Place, spoken: str
 ) -> None:
@@ -342,10 +391,24 @@ def test_an_aborted_one_leaves_its_arm_nothing_until_somebody_speaks(
 
     if spoken == "by an operator":
         assert place.ask("traffic", {"shares": {"v2": 10.0}}) == "applied"
+    elif spoken == "by a reset":
+        assert place.ask("traffic", {"shares": None}) == "applied"
     else:
         place.configured(None, traffic={"v2": 9})
 
     assert [arm.share for arm in place.turn().traffic.arms] != [0.0]
+    place.restarted()
+    assert [arm.share for arm in place.turn().traffic.arms] != [0.0]
+
+
+def test_a_word_that_is_refused_gives_an_aborted_one_nothing(place: Place) -> None:
+    place.configured(None, traffic={"v2": 10})
+    place.order(action="start", to="v2")
+    place.order(action="abort")
+
+    assert place.ask("traffic", {"shares": {"v9": 10.0}}).startswith("no version 'v9'")
+
+    assert place.turn().traffic == by_rollout(0.0)
 
 
 def test_a_guard_on_rankings_brings_its_own_mirror(place: Place) -> None:
@@ -472,6 +535,38 @@ def test_a_restart_keeps_the_step_and_what_was_counted(place: Place) -> None:
     assert place.events() == ["started", "begun", "advanced"]
 
 
+def test_a_stop_keeps_what_was_counted_and_the_time_that_passed(place: Place) -> None:
+    place.configured({**SECTION, "interval_s": 600})
+    place.turn()
+    for _ in range(3):
+        place.count(FINE, MANY)
+        place.turn()
+
+    place.flow.close()
+    place.restarted()
+
+    found = place.current()
+    assert (found["figures"]["requests"], found["elapsed_s"]) == (30, 4.0)
+
+
+def test_a_killed_server_has_lost_ten_seconds_at_most(place: Place) -> None:
+    place.configured({**SECTION, "interval_s": 600})
+    place.turn()
+    for _ in range(25):
+        place.count(FINE, MANY)
+        place.turn()
+
+    place.restarted()
+
+    assert place.current()["elapsed_s"] >= 15.0
+
+
+def test_a_server_that_never_had_a_rollout_keeps_none(place: Place) -> None:
+    place.flow.close()
+
+    assert not place.state.rollout.exists()
+
+
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"rollout": 5}'])
 def test_a_broken_file_is_forgotten_and_its_section_not_tried_again(
     place: Place, text: str, caplog: pytest.LogCaptureFixture
@@ -498,3 +593,78 @@ def test_a_file_that_cannot_be_written_stops_nothing(
 
     assert place.turn().traffic == by_rollout(5.0)
     assert "the rollout cannot be kept" in caplog.messages
+
+
+@pytest.fixture
+def full_disk(place: Place) -> Iterator[Place]:
+    """Have the event log on a disk that is full."""
+    place.journal.close()
+    place.journal = Journal(Path("/dev/full"))
+    place.flow = Flow(place.run, place.state, place.journal)
+    yield place
+    with pytest.raises(OSError, match="No space"):
+        place.journal.close()
+    place.journal = Journal(place.state.events)
+
+
+def test_on_a_full_disk_an_order_is_carried_out_once(
+    full_disk: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert full_disk.order(action="start", to="v2", steps=[5]) == "applied"
+
+    assert full_disk.turn().traffic == by_rollout(5.0)
+    assert "an event cannot be written" in caplog.messages
+
+
+def test_on_a_full_disk_the_configs_new_shares_are_in_force(full_disk: Place) -> None:
+    full_disk.configured(None, traffic={"v2": 5})
+    assert full_disk.ask("traffic", {"shares": {"v2": 10.0}}) == "applied"
+
+    full_disk.configured(None, traffic={"v2": 6})
+
+    assert full_disk.turn().traffic == Traffic((Arm("v2", 6.0),))
+
+
+def test_what_fails_in_the_traffic_stops_no_turn_of_the_loop(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.run.outcomes.rmdir()
+    (place.run.requests / "1-1.json").write_text("{")  # is to be refused, which cannot be told
+    write_json(place.run.requests / "1-2.json", {"verb": "traffic", "actor": "a", "said": {}})
+
+    assert place.turn().traffic == Traffic()
+
+    assert "the traffic cannot be tended; it is tried again" in caplog.messages
+
+
+def test_one_whose_arm_is_live_begins_in_the_turn_it_is_asked_for(place: Place) -> None:
+    place.order(action="start", to="v2", steps=[5, 50])
+
+    assert place.current()["share"] == 5.0
+    assert place.flow.directed(place.desired).traffic == by_rollout(5.0)
+
+
+def test_an_arm_that_does_not_run_is_not_promoted(place: Place) -> None:
+    place.fleet = LOADING
+    place.order(action="start", to="v2", steps=[5, 50])
+
+    assert place.order(action="promote").startswith("v2 does not run: starting")
+
+    assert place.current()["share"] == 0.0
+    assert place.events() == ["started"]
+
+
+def test_an_arm_that_is_gone_from_the_config_is_not_promoted(place: Place) -> None:
+    place.order(action="start", to="v2")
+    config = {"default_version": "v1", "versions": {"v1": {}, "v3": {}}}
+    place.desired = desire(place.written(config), Overrides(), 3)
+
+    assert place.order(action="promote") == "v2 does not run: it is not in the config"
+
+
+def test_what_changes_nothing_is_no_event(place: Place) -> None:
+    place.order(action="start", to="v2", steps=[5])
+    for action in ("pause", "pause", "resume", "resume", "promote", "promote", "promote"):
+        assert place.order(action=action) == "applied"
+
+    assert place.events() == ["started", "begun", "paused", "resumed", "promoted", "promoted"]
