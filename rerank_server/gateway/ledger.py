@@ -25,7 +25,7 @@ _MAX_ENTRIES = 1024  # oldest are dropped: some 60 kB of file
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The workers that died with one request in flight."""
+    """The workers that died with one request in flight; none once that request was scored."""
 
     workers: tuple[str, ...]
     expires: float
@@ -50,22 +50,26 @@ class LossLedger:
         self._clock = clock
         self._file = WatchedFile(self._path)
         self._entries: Mapping[str, Entry] = {}
+        self._has_deaths = False
         with self._locked():
             if not self._path.exists():  # from now on there is a file to keep open
                 self._write({})
 
     def is_empty(self) -> bool:
-        """Tell whether nothing is on record, so that no digest need be made. Cheap."""
+        """Tell whether no death is on record, so that no digest need be made. Cheap."""
         self._refresh()
-        return not self._entries
+        return not self._has_deaths
+
+    def has_seen(self, payload: bytes) -> bool:
+        """Tell whether a worker died with this request in the last ten minutes, cleared or not."""
+        self._refresh()
+        return bool(self._entries) and self._entry(digest_of(payload)) is not None
 
     def deaths(self, digest: str) -> int:
         """Return how many workers died with this request in flight, in the last ten minutes."""
         self._refresh()
-        entry = self._entries.get(digest)
-        if entry is None or not 0 < entry.expires - self._clock() <= QUARANTINE_S:
-            return 0
-        return len(entry.workers)
+        entry = self._entry(digest)
+        return 0 if entry is None else len(entry.workers)
 
     def record(self, digest: str, worker: str) -> int:
         """Note that a worker died with this request in flight; return how many did by now."""
@@ -78,16 +82,31 @@ class LossLedger:
         return len(workers)
 
     def clear(self, digest: str) -> None:
-        """Forget a request: it was scored, so it was not what killed a worker."""
+        """Forget a request's deaths: it was scored, so it was not what killed a worker.
+
+        Perhaps by another version than the one that died: it is still known to `has_seen`.
+        """
         with self._locked():
             entries = self._read_current()
-            if entries.pop(digest, None) is not None:
+            known = entries.get(digest)
+            if known is not None and known.workers:
+                entries[digest] = Entry((), known.expires)
                 self._write(entries)
+
+    def _entry(self, digest: str) -> Entry | None:
+        entry = self._entries.get(digest)
+        if entry is None or not 0 < entry.expires - self._clock() <= QUARANTINE_S:
+            return None
+        return entry
 
     def _refresh(self) -> None:
         content = self._file.poll()
         if content is not None:
-            self._entries = _parse(content)
+            self._hold(_parse(content))
+
+    def _hold(self, entries: Mapping[str, Entry]) -> None:
+        self._entries = entries
+        self._has_deaths = any(entry.workers for entry in entries.values())
 
     def _read_current(self) -> dict[str, Entry]:
         """Return what is on record and not yet expired; oldest first."""
@@ -102,7 +121,7 @@ class LossLedger:
         )
         temporary.rename(self._path)
         self._file.poll()  # nothing new to this process
-        self._entries = entries
+        self._hold(entries)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -7,7 +7,7 @@ import logging
 import time
 import weakref
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from rerank_server.core.routing import (
@@ -114,6 +114,10 @@ class _Trip:
     """What has befallen a request so far, in whatever stage."""
 
     losses: int = 0
+    cascade: str | None = None
+    """Whose stages it is in."""
+    dead: set[str] = field(default_factory=set)
+    """The versions that lost a worker; a cascade, and the stage of it."""
 
 
 class Walker:
@@ -138,7 +142,12 @@ class Walker:
             WorkerLostError: workers died with it.
             DeadlineError: its deadline passed.
         """
-        found = await self._walk(journey, errand, _Trip())
+        trip = _Trip()
+        try:
+            found = await self._walk(journey, errand, trip)
+        except WorkerLostError as error:
+            error.versions = frozenset(trip.dead)
+            raise
         if isinstance(found, Arrival):
             return found
         raise found.journey.dead_end(found.refusal)
@@ -152,7 +161,9 @@ class Walker:
                 errand = replace(errand, is_alone=True)
             outcome: Outcome
             if candidate.stages:
+                trip.cascade = candidate.version
                 outcome = await self._in_stages(journey, candidate.stages, errand, trip)
+                trip.cascade = None
             else:
                 outcome = await self._attempt(
                     candidate.target, journey.fitted(errand, candidate), digest
@@ -168,6 +179,7 @@ class Walker:
                     reason = outcome.reason
                 case Lost():
                     trip.losses += 1
+                    trip.dead |= {candidate.version, trip.cascade or candidate.version}
                     reason = FallbackReason.LOST
                     digest = digest or digest_of(errand.payload)
                     deaths = self._mourn(candidate, errand, digest)
@@ -182,10 +194,17 @@ class Walker:
     async def ask(self, target: Target, errand: Errand) -> Outcome:
         """Return what this very instance makes of an errand; nobody else is asked.
 
+        A copy of a request with which a worker died is refused: it might be what killed.
+
         Raises:
             DeadlineError: its deadline passed.
         """
-        return await self._upstream.score(target, errand)
+        if errand.is_copy and self._ledger.has_seen(errand.payload):
+            return Refused(FallbackReason.LOST)
+        outcome = await self._upstream.score(target, errand)
+        if errand.is_copy and isinstance(outcome, Lost):
+            self._ledger.record(digest_of(errand.payload), target.instance)
+        return outcome
 
     def _stops(self, journey: Journey) -> Iterator[tuple[Journey, Candidate]]:
         """Yield each live instance once, best first, with the journey that led to it.

@@ -57,6 +57,20 @@ def test_a_cleared_text_is_forgotten_by_all(tmp_path: Path) -> None:
     assert one.is_empty()
 
 
+def test_a_cleared_text_stays_known_for_ten_minutes(tmp_path: Path) -> None:
+    clock = Clock()
+    one, other = LossLedger(tmp_path, clock), LossLedger(tmp_path, clock)
+    one.record(KILLER, "v1.1")
+    other.clear(KILLER)
+
+    assert one.has_seen(b"killer")
+    assert not one.has_seen(b"another")
+    assert one.deaths(KILLER) == 0
+    assert one.record(KILLER, "v1.2") == 1
+    clock.now += QUARANTINE_S + 1
+    assert not one.has_seen(b"killer")
+
+
 def test_deaths_are_forgotten_after_ten_minutes(tmp_path: Path) -> None:
     clock = Clock()
     ledger = LossLedger(tmp_path, clock)

@@ -18,7 +18,7 @@ from rerank_server.errors import DeadlineError
 from rerank_server.gateway.copies import Original, Result
 from rerank_server.gateway.dialect import Fallback, ScoreRequest, Scores
 from rerank_server.gateway.gate import Load
-from rerank_server.gateway.ledger import LossLedger
+from rerank_server.gateway.ledger import LossLedger, digest_of
 from rerank_server.gateway.mirror import (
     MAX_DOCS,
     MAX_HELD_BYTES,
@@ -109,7 +109,7 @@ class Room:
         self.routes = FixedRoutes()
         self.routes.show(mirrored())
         self.now = 1000.0
-        self.ledger = LossLedger(directory)
+        self.ledger = LossLedger(directory, clock=lambda: self.now)
         self.mirroring = Mirroring(
             Walker(upstream or self.workers, self.ledger),
             self.routes,
@@ -345,7 +345,7 @@ def test_a_copy_that_comes_to_nothing_is_counted_and_asks_nobody_else(
     assert room.counted.failures == [("v1", "v2")] * (result is Result.FAILED)
     assert room.counted.found == []
     assert room.mirroring.held_bytes == 0
-    assert room.ledger.is_empty()
+    assert room.ledger.is_empty() is not isinstance(behaviour, Lost)
 
 
 def test_the_next_copy_is_made_after_one_failed_unexpectedly(
@@ -375,6 +375,30 @@ def test_a_version_that_died_with_a_copy_gets_none_for_a_while(room: Room) -> No
 
     assert room.workers.visits == ["v2.1"] * 2
     assert room.counted.named() == ["failed", "shed", "compared"]
+
+
+TEXT = orjson.dumps({"query": "q", "docs": DOCS})
+
+
+def test_the_text_of_a_copy_with_which_a_version_died_is_on_record(room: Room) -> None:
+    room.workers.behaviours = {"v2.1": Lost()}
+
+    offer_one(room)
+
+    assert room.ledger.deaths(digest_of(TEXT)) == 1
+
+
+@pytest.mark.parametrize("is_cleared", [False, True])
+def test_a_text_with_which_a_process_died_is_not_copied(room: Room, is_cleared: bool) -> None:
+    room.ledger.record(digest_of(TEXT), "v2.0")
+    if is_cleared:  # another version has scored it since, which proves nothing of this one
+        room.ledger.clear(digest_of(TEXT))
+
+    offer_one(room)
+    offer_one(room, docs=["other", "texts"], raw=[1.0, 2.0])
+
+    assert room.workers.visits == ["v2.1"]
+    assert room.counted.named() == ["shed", "compared"]
 
 
 # --- who comes first --------------------------------------------------------------------------
