@@ -8,7 +8,7 @@ from rerank_workers.chunks import Span
 from rerank_workers.device import COPY_SHARE
 from rerank_workers.inbox import Inbox
 from rerank_workers.jobs import BatchDone, Job, JobFailed, Loaded, Scored
-from rerank_workers.runner import COPY_AT_ONCE
+from rerank_workers.runner import COPY_AT_ONCE, COPY_CHARS_AT_ONCE
 from rerank_workers.tally import ERRORS_IN_A_ROW
 from tests.workers.test_worker_device import Fake, device_of, run
 from tests.workers.test_worker_runner import Bench, Build, build
@@ -151,6 +151,32 @@ def test_requests_are_tokenized_between_the_parts_of_a_copy(build: Build) -> Non
     assert parts == ["copy", "request", "copy"]
     assert finish(bench).job.number == 2
     assert len(finish(bench).raw) == len(docs)
+
+
+HALF = COPY_CHARS_AT_ONCE // 2
+
+
+@pytest.mark.parametrize(
+    ("query", "docs", "parts"),
+    [
+        pytest.param("q", ["d"] * (2 * COPY_AT_ONCE), 2, id="many"),
+        pytest.param("q", ["d" * (HALF - 1)] * 4, 2, id="long"),
+        pytest.param("q", ["d" * HALF] * 4, 4, id="longer"),
+        pytest.param("q", ["d", "d" * 9 * HALF, "d"], 3, id="one is longer by itself"),
+        pytest.param("q" * HALF, ["d"] * 3, 3, id="the query is long"),
+    ],
+)
+def test_a_part_of_a_copy_is_small_by_documents_and_by_characters(
+    build: Build, query: str, docs: list[str], parts: int
+) -> None:
+    bench = build()
+    bench.next()
+
+    bench.runner.submit(copy(1, *docs, query=query))
+
+    assert len(finish(bench).raw) == len(docs)
+    assert [bench.encoded() for _ in range(parts)] == [query] * parts
+    assert bench.model.encoded.empty()
 
 
 def test_a_copy_that_is_given_up_is_tokenized_no_further(build: Build) -> None:
