@@ -22,7 +22,7 @@ class Result(StrEnum):
     SHED = "shed"
     """There was no room for it, or nobody to score it."""
     SKIPPED = "skipped"
-    """There is nothing to compare: one document, several queries, or very many documents."""
+    """There is nothing to compare: one document, several queries, or more text than is copied."""
 
 
 class Tallies(Protocol):

@@ -13,9 +13,11 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
+from itertools import chain
 from typing import assert_never
 
 from rerank_server.core.agreement import agreement
+from rerank_server.core.limits import VersionLimits
 from rerank_server.core.routing import FallbackReason, RoutesTable, Target, VersionRoute
 from rerank_server.core.traffic import Mirror, fraction
 from rerank_server.errors import OverloadedError, RerankServerError
@@ -36,9 +38,13 @@ MAX_HELD_BYTES = 8 << 20
 """Of texts and scores of the copies that wait or are being scored."""
 MAX_DOCS = 2_000
 """Comparing that many rankings' places takes 3 ms, for which the event loop stands still."""
+MAX_DOC_CHARS = 64 << 10
+"""A worker tokenizes one document in one go, and whoever asks it meanwhile waits: 20 to 60 ms."""
 PAUSE_S = 600.0
 """How long a version gets no copies after one of its processes died with one. As long as a text
 that kills is refused: it must not kill the process again that has requests of its own."""
+
+_NO_LIMITS = VersionLimits()
 
 
 class Mirroring:
@@ -83,7 +89,7 @@ class Mirroring:
         self._leave_all_but(mirror)
         if table is None or mirror is None or not _is_drawn(mirror, original):
             return
-        if not _is_comparable(original):
+        if not _is_comparable(original, table.versions.get(mirror.to)):
             self._tallies.count(original.version, mirror.to, Result.SKIPPED)
         elif (
             not self._has_room(original.body_bytes)
@@ -222,5 +228,12 @@ def _is_drawn(mirror: Mirror, original: Original) -> bool:
     return fraction(original.request_id, "mirror") < mirror.share
 
 
-def _is_comparable(original: Original) -> bool:
-    return original.request.queries is None and 2 <= len(original.request.docs) <= MAX_DOCS
+def _is_comparable(original: Original, route: VersionRoute | None) -> bool:
+    """Tell whether both rankings can be compared, and the version takes such a request at all."""
+    request = original.request
+    limits = _NO_LIMITS if route is None else route.limits
+    most = min(MAX_DOCS, limits.max_docs, limits.max_queued_pairs)
+    if request.queries is not None or not 2 <= len(request.docs) <= most:
+        return False
+    longest = max(map(len, chain(request.docs, (request.query,))))
+    return longest <= min(MAX_DOC_CHARS, limits.max_doc_chars)

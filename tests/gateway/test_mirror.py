@@ -20,6 +20,7 @@ from rerank_server.gateway.dialect import Fallback, ScoreRequest, Scores
 from rerank_server.gateway.gate import Load
 from rerank_server.gateway.ledger import LossLedger, digest_of
 from rerank_server.gateway.mirror import (
+    MAX_DOC_CHARS,
     MAX_DOCS,
     MAX_HELD_BYTES,
     MAX_WAITING,
@@ -241,14 +242,34 @@ def test_without_a_mirror_nothing_is_copied(room: Room) -> None:
         {"docs": [], "raw": []},
         {"queries": ["q", "r", "s"]},
         {"docs": ["d"] * (MAX_DOCS + 1), "raw": [1.0] * (MAX_DOCS + 1)},
+        {"docs": ["d", "d" * (MAX_DOC_CHARS + 1)], "raw": [1.0, 2.0]},
     ],
-    ids=["one document", "none", "pairs", "very many"],
+    ids=["one document", "none", "pairs", "very many", "very long"],
 )
 def test_what_cannot_be_compared_is_skipped(room: Room, options: dict[str, object]) -> None:
     offer_one(room, **options)
 
     assert room.workers.visits == []
     assert room.counted.results == [("v1", "v2", Result.SKIPPED)]
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        VersionLimits(max_docs=2),
+        VersionLimits(max_queued_pairs=2),
+        VersionLimits(max_doc_chars=2),
+    ],
+)
+def test_what_the_version_would_refuse_is_skipped(room: Room, limits: VersionLimits) -> None:
+    shown = mirrored()
+    small = replace(shown.versions["v2"], limits=limits)
+    room.routes.show(replace(shown, versions={**shown.versions, "v2": small}))
+
+    offer_one(room)
+    offer_one(room, docs=["a", "bb"], raw=[1.0, 2.0])
+
+    assert room.counted.named() == ["skipped", "compared"]
 
 
 # --- what is sent and compared ----------------------------------------------------------------
@@ -518,16 +539,16 @@ def test_one_copy_is_scored_at_a_time_and_few_wait(tmp_path: Path) -> None:
 
 
 def test_the_texts_held_are_bounded(tmp_path: Path) -> None:
-    large = ["d" * (MAX_HELD_BYTES // 4)] * 2
+    large = ["d" * MAX_DOC_CHARS] * (MAX_HELD_BYTES // MAX_DOC_CHARS // 2 - 1)
 
     async def scenario() -> None:
         worker = Gated()
         room = Room(tmp_path, worker)
-        room.offer("0", docs=large, raw=OURS[:2])
+        room.offer("0", docs=large, raw=[1.0] * len(large))
         await worker.asked.get()
         held = room.mirroring.held_bytes
-        room.offer("1", docs=large, raw=OURS[:2])
-        room.offer("2")
+        room.offer("1", docs=large, raw=[1.0] * len(large))
+        room.offer("2", body_bytes=MAX_HELD_BYTES // 4)
         assert room.counted.named() == ["shed"]
         assert 0 < held < room.mirroring.held_bytes <= MAX_HELD_BYTES
         for _ in range(2):
@@ -539,7 +560,8 @@ def test_the_texts_held_are_bounded(tmp_path: Path) -> None:
 
 
 def test_texts_longer_than_the_body_they_were_made_of_are_bounded_too(room: Room) -> None:
-    offer_one(room, docs=["d" * MAX_HELD_BYTES] * 2, raw=OURS[:2], body_bytes=10)
+    docs = ["d" * MAX_DOC_CHARS] * (MAX_HELD_BYTES // MAX_DOC_CHARS)
+    offer_one(room, docs=docs, raw=[1.0] * len(docs), body_bytes=10)
 
     assert room.counted.named() == ["shed"]
     assert room.mirroring.held_bytes == 0
