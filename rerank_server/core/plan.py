@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -22,7 +22,7 @@ class Plan:
     stopped: tuple[str, ...]
     """No longer enabled, or a cascade from now on, in the order they were first started."""
     kept: tuple[str, ...]
-    """Its process goes on untouched. Config order."""
+    """Its process goes on untouched. Config order, then those that had to stay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,13 @@ def plan(new: Wanted, fleet: Fleet) -> Plan:
         and _is_in(slot, State.RUNNING, State.STARTING)
     ]
     return Plan(tuple(started), tuple(stopped), tuple(kept))
+
+
+def carried_out(planned: Plan, fleet: Fleet) -> Plan:
+    """Return what became of a plan, once all has settled: what has to stay was not stopped."""
+    stayed = [name for name in planned.stopped if _is_in(fleet.slot(name), State.RUNNING)]
+    stopped = tuple(name for name in planned.stopped if name not in stayed)
+    return replace(planned, stopped=stopped, kept=(*planned.kept, *stayed))
 
 
 def verdict(wanted: Wanted, fleet: Fleet) -> Verdict | None:

@@ -32,7 +32,7 @@ class InstanceView:
 
 @dataclass(frozen=True, slots=True)
 class VersionView:
-    """One configured version."""
+    """One version."""
 
     name: str
     enabled: bool
@@ -54,6 +54,8 @@ class VersionView:
     instances: tuple[InstanceView, ...]
     cascade: tuple[Stage, ...] = ()
     """The versions that answer for it; empty for one with a process of its own."""
+    is_configured: bool = True
+    """Whether the config still has it; if not, a cascade still answers by it."""
 
     @property
     def shown(self) -> InstanceView | None:
@@ -244,6 +246,7 @@ def _version(version: Mapping[str, object]) -> VersionView:
         p95_s=fields.optional_number(fields.section(version, "duration"), "p95"),
         instances=tuple(_instance(fields.as_section(item, "instances")) for item in instances),
         cascade=_stages(version),
+        is_configured=version.get("configured") is not False,
     )
 
 

@@ -152,7 +152,9 @@ def _details(version: VersionView) -> str:
         return _staged(version)
     match version.state:
         case "RUNNING" if shown is not None:
-            return f"{_serving(version)}{_degraded(version)}{_successor(version)}"
+            is_past = bool(version.cascade) or not version.is_configured
+            past = f"; {one_line(version.reason)}" if is_past and version.reason else ""
+            return f"{_serving(version)}{_degraded(version)}{_successor(version)}{past}"
         case "STARTING" if shown is not None:
             return f"{_pid(shown)}, {int(shown.age_s)} s"
         case "STARTING":
@@ -172,7 +174,8 @@ def _details(version: VersionView) -> str:
 
 def _staged(version: VersionView) -> str:
     if version.state == "RUNNING":
-        return f"cascade: {described(version.cascade)}{_degraded(version)}"
+        stages = one_line(version.reason or described(version.cascade))
+        return f"cascade: {stages}{_degraded(version)}"
     return one_line(version.reason or "")
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rerank_server import __version__
-from rerank_server.core.cascade_state import staged
+from rerank_server.core.cascade_state import lent, staged
 from rerank_server.core.front import Front, FrontInstance, FrontState
 from rerank_server.core.notice import summarize
 from rerank_server.core.publish import Usage, gpu_state, routes, version_state
@@ -20,6 +20,7 @@ from rerank_server.core.routing import RoutesTable, to_json
 from rerank_server.core.stats import VersionStats
 from rerank_server.core.traffic import traffic_state
 from rerank_server.core.types import Fleet, State
+from rerank_server.core.wanted import WantedVersion
 from rerank_server.supervisor.desired import Desired
 from rerank_server.supervisor.digests import Digests
 from rerank_server.supervisor.listeners import Listeners
@@ -142,17 +143,17 @@ class Publisher:
             "gateway": _gateway_state(picture.front),
             "gpu": gpu_state(picture.fleet.devices, now),
             "versions": [
-                self._version(picture, name, now, is_default=name == default)
-                for name in wanted.versions
+                self._version(picture, version, now, is_default=version.name == default)
+                for version in (*wanted.versions.values(), *lent(wanted, picture.fleet))
             ],
         }
 
     def _version(
-        self, picture: Picture, name: str, now: float, *, is_default: bool
+        self, picture: Picture, version: WantedVersion, now: float, *, is_default: bool
     ) -> Mapping[str, object]:
-        wanted, fleet = picture.desired.wanted, picture.fleet
+        wanted, fleet, name = picture.desired.wanted, picture.fleet, version.name
         entry = version_state(
-            wanted.versions[name],
+            version,
             fleet.slot(name),
             picture.stats.get(name, VersionStats()),
             picture.usage,

@@ -12,7 +12,7 @@ from pathlib import Path
 from rerank_server.core.by_hand import is_hand, no_process, refusal
 from rerank_server.core.devices import WasMoved
 from rerank_server.core.memory import Scene
-from rerank_server.core.plan import Plan, plan, verdict
+from rerank_server.core.plan import Plan, carried_out, plan, verdict
 from rerank_server.core.types import Fleet, State
 from rerank_server.core.wanted import MB, GpuPolicy, Policy, Wanted
 from rerank_server.errors import ConfigError, ListenError
@@ -130,14 +130,15 @@ class Reloads:
         if found is None:
             return False
         for waiter in self._waiters:
+            done = carried_out(waiter.plan, fleet)
             outcome = Outcome(
                 id=waiter.request.id,
                 verdict=found.word,
                 generation=waiter.generation,
-                started=waiter.plan.started,
+                started=done.started,
                 replaced=waiter.replaced,
-                stopped=waiter.plan.stopped,
-                kept=waiter.plan.kept,
+                stopped=done.stopped,
+                kept=done.kept,
                 reasons=found.reasons,
             )
             answer(self._run, outcome)

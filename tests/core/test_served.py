@@ -165,6 +165,7 @@ def test_a_new_stage_that_fails_leaves_the_old_ones_serving() -> None:
     after, actions = carry_on(changed, point(changed, failed))
 
     assert actions == []
+    assert entry(changed, after)["reason"] == "still v1:20 > v2; stage v3: FAILED: bad weights"
     found = verdict(changed, after)
     assert found is not None
     assert found.word == "failed"
@@ -209,6 +210,7 @@ def test_a_version_that_becomes_a_cascade_serves_by_its_process_until_the_stages
 
     assert [action.instance for action in actions] == ["v2.1"]
     assert serves(during, "v2-fast")
+    assert entry(ASKED, during)["reason"] == "still its own process; stage v2: STARTING"
     assert [t.instance for t in table(ASKED, during).versions["v2-fast"].targets] == ["v2-fast.1"]
     after = point(ASKED, fleet(worker("v2-fast"), worker("v1"), worker("v2"), default="v2-fast"))
     assert reconcile(ASKED, after, 0.0, POLICY) == [Drain("v2-fast.1", "replaced")]
@@ -220,6 +222,7 @@ def test_a_cascade_that_becomes_a_plain_version_serves_by_its_stages_until_it_ru
     during = point(plain, point(ASKED, BOTH))
 
     assert during.cascades == {"v2-fast": STAGES}
+    assert entry(plain, during)["reason"] == "still v1:20 > v2"
     running = fleet(worker("v2-fast"), worker("v1"), worker("v2"), default="v2-fast")
     assert point(plain, replace(running, cascades=during.cascades)).cascades == {}
 

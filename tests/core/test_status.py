@@ -278,6 +278,7 @@ def cascade(now_state: str, reason: str | None = None) -> snapshot.Snapshot:
     ("now_state", "reason", "expected"),
     [
         ("RUNNING", None, "RUNNING (cascade: v1:20 > v2)"),
+        ("RUNNING", "still v1 > v3; stage v2: X", "RUNNING (cascade: still v1 > v3; stage v2: X)"),
         ("STARTING", "stage v2: STARTING", "STARTING (stage v2: STARTING)"),
         ("FAILED", "stage v1: FAILED: bad", "FAILED (stage v1: FAILED: bad)"),
         (
