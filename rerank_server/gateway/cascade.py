@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import orjson
 
@@ -74,6 +75,10 @@ def _merged(docs: Sequence[str], heard: Sequence[_Heard]) -> bytes:
         "truncated": sorted(truncated),
         "stages": final.stages,
         "cascade": [each.round.version for each in heard],
+        "passed": [
+            (len(before.round.places), len(after.round.places))
+            for before, after in pairwise([*heard, heard[-1]])
+        ],
         "queue_ms": sum(each.scores.queue_ms for each in heard),
         "tokenize_ms": sum(each.scores.tokenize_ms for each in heard),
         "inference_ms": sum(each.scores.inference_ms for each in heard),

@@ -56,6 +56,8 @@ class Scores:
     """Of a cascade, for each document the version whose score it is; empty where there is none."""
     cascade: Sequence[str] = ()
     """Of a cascade the versions that had something to do, in order."""
+    passed: Sequence[tuple[int, int]] = ()
+    """For each of these, how many documents reached it, and how many of them went on."""
     queue_ms: float = 0.0
     tokenize_ms: float = 0.0
     inference_ms: float = 0.0

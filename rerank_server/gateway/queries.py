@@ -83,15 +83,28 @@ def _merged(questions: Sequence[Question], parts: Sequence[Part]) -> Scores:
         truncated += [question.places[i] for i in scores.truncated]
         for place, stage in zip(question.places, scores.stages, strict=False):
             stages[place] = stage
+    # A query with few documents skips the first stages, and only those.
+    cascade = max((part.scores.cascade for part in parts), key=len)
     return Scores(
         raw=raw,
         unit=unit,
         tokens=tokens,
         truncated=sorted(truncated),
         stages=stages if all(stages) else (),
-        # A query with few documents skips the first stages, and only those.
-        cascade=max((part.scores.cascade for part in parts), key=len),
+        cascade=cascade,
+        passed=[_passed(version, parts) for version in cascade],
         queue_ms=max(part.scores.queue_ms for part in parts),
         tokenize_ms=sum(part.scores.tokenize_ms for part in parts),
         inference_ms=sum(part.scores.inference_ms for part in parts),
     )
+
+
+def _passed(version: str, parts: Sequence[Part]) -> tuple[int, int]:
+    """Return how many documents of all queries reached a stage, and how many went on."""
+    found = [
+        counts
+        for part in parts
+        for stage, counts in zip(part.scores.cascade, part.scores.passed, strict=True)
+        if stage == version
+    ]
+    return sum(got for got, _ in found), sum(left for _, left in found)

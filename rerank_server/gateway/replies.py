@@ -42,6 +42,7 @@ def scores_of(answer: Answer, docs: int) -> Scores:
         windows=windows if isinstance(windows, list) and len(windows) == docs else (),
         stages=_names(body, "stages"),
         cascade=_names(body, "cascade"),
+        passed=_passed(body),
         queue_ms=_number(body, "queue_ms"),
         tokenize_ms=_number(body, "tokenize_ms"),
         inference_ms=_number(body, "inference_ms"),
@@ -91,6 +92,12 @@ def _names(body: Mapping[str, object], key: str) -> Sequence[str]:
     """Return the versions that a cascade names; a worker knows of none."""
     names = body.get(key)
     return names if isinstance(names, list) else ()
+
+
+def _passed(body: Mapping[str, object]) -> Sequence[tuple[int, int]]:
+    """Return what a cascade says of each of its stages: documents that came, and that went on."""
+    pairs = body.get("passed")
+    return [(got, left) for got, left in pairs] if isinstance(pairs, list) else ()
 
 
 def _number(body: Mapping[str, object], key: str) -> float:

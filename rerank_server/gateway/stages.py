@@ -10,15 +10,15 @@ from rerank_server.gateway.dialect import Scores
 
 def pruned(scores: Scores) -> Mapping[str, int]:
     """Return how many documents each stage that prunes took out, in the stages' order."""
-    return {version: scores.stages.count(version) for version in scores.cascade[:-1]}
+    passed = zip(scores.cascade, scores.passed, strict=True)
+    return {version: got - left for version, (got, left) in list(passed)[:-1]}
 
 
 def stage_headers(scores: Scores) -> Headers:
     """Return the header that says how many documents each stage got and let through."""
     if not scores.stages:
         return []
-    left, said = len(scores.stages), []
-    for version, taken in pruned(scores).items():
-        said.append(f"{version}:{left}>{left - taken}")
-        left -= taken
-    return [(b"x-rerank-cascade", "; ".join([*said, f"{scores.cascade[-1]}:{left}"]).encode())]
+    passed = list(zip(scores.cascade, scores.passed, strict=True))
+    said = [f"{version}:{got}>{left}" for version, (got, left) in passed[:-1]]
+    last, (got, _) = passed[-1]
+    return [(b"x-rerank-cascade", "; ".join([*said, f"{last}:{got}"]).encode())]
