@@ -162,6 +162,8 @@ class WorkerLostError(RerankServerError):
 
     status = 502
     code = "worker_lost"
+    versions: frozenset[str] = frozenset()
+    """Whose processes died with this very request; none: it was refused for what others did."""
 
 
 class UnavailableError(RerankServerError):

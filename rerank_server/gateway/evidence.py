@@ -13,14 +13,18 @@ from pathlib import Path
 import orjson
 
 from rerank_server.core.evidence import Compared, Counts, Tally, bucket_of, counts_json
+from rerank_server.core.limits import VersionLimits
 from rerank_server.core.routing import FallbackReason
+from rerank_server.core.stats import quantile
 from rerank_server.gateway.exchange import Exchange
 from rerank_server.gateway.table import Routes
 
 log = logging.getLogger(__name__)
 
 EVERY_S = 1.0
-_TOO_MANY = 429
+_LATE = 504
+_HASTY = 0.1
+"""Of the time that a version may take: who waits for less may be too hasty for any version."""
 _PLANNED = (FallbackReason.STARTING, FallbackReason.DRAINING)
 """Why an arm may be away without being at fault: somebody starts or replaces it."""
 
@@ -30,6 +34,8 @@ class _Arm:
     requests: int = 0
     errors: int = 0
     durations: dict[int, int] = field(default_factory=dict)
+    needed: dict[int, int] = field(default_factory=dict)
+    """The same, and of those that were too late, how long they took at least."""
 
     def tally(self) -> Tally:
         return Tally(self.requests, self.errors, self.durations)
@@ -55,21 +61,27 @@ class Evidence:
         """Count a finished exchange, if the split decided where it went and that says something.
 
         It says nothing of the arm if the client was at fault, hung up, had nothing to score, or
-        came while the arm was being started or replaced. A request too many (429) does, and one
-        that took longer than its client would wait (504): the arm did not keep up.
+        came while the arm was being started or replaced. Whatever else was refused once the arm
+        was chosen does, and what took longer than its client would wait (504), unless it would
+        not have waited for the other arms either.
         """
         name, status = exchange.arm, exchange.status
-        if name is None or status == 0 or not exchange.pairs or _is_away(exchange, name):
+        if name is None or status == 0 or not exchange.pairs or not exchange.is_evidence:
             return
-        if 400 <= status < 500 and status != _TOO_MANY:
+        if _is_away(exchange, name):
             return
         arm = self._arms.setdefault(name, _Arm())
+        if status == _LATE:
+            waited_s = min(exchange.patience_s, _limit_s(exchange, name))
+            _add(arm.needed, bucket_of(waited_s) + 1)  # it would have taken longer
+            if self._is_hasty(exchange, name):
+                return
         arm.requests += 1
         if status >= 400 or exchange.version != name:
             arm.errors += 1
         else:
-            bucket = bucket_of(exchange.duration_s)
-            arm.durations[bucket] = arm.durations.get(bucket, 0) + 1
+            for durations in (arm.durations, arm.needed):
+                _add(durations, bucket_of(exchange.duration_s))
 
     def compared(self, served: str, to: str, tau: float) -> None:
         """Count how the copy that `to` scored agrees with what `served` answered."""
@@ -104,9 +116,36 @@ class Evidence:
         finally:
             self.tell()
 
+    def _is_hasty(self, exchange: Exchange, name: str) -> bool:
+        """Tell whether the client waited for less than one in twenty requests to others needs.
+
+        Never of one that waits for a good while: where even that is too short for many, the
+        others are slow, and an arm that is slower yet must not be overlooked for it.
+        """
+        most_s = _limit_s(exchange, name) * _HASTY
+        if exchange.patience_s >= most_s:
+            return False
+        needed: dict[int, int] = {}
+        for other, arm in self._arms.items():
+            if other != name:
+                for bucket, count in arm.needed.items():
+                    _add(needed, bucket, count)
+        p95_s = quantile(needed, 0.95)
+        return p95_s is not None and exchange.patience_s < p95_s
+
     def _mirror(self, served: str, to: str, found: Compared) -> None:
         pair = (served, to)
         self._mirrored[pair] = self._mirrored.get(pair, Compared()).plus(found)
+
+
+def _add(durations: dict[int, int], bucket: int, count: int = 1) -> None:
+    durations[bucket] = durations.get(bucket, 0) + count
+
+
+def _limit_s(exchange: Exchange, arm: str) -> float:
+    """Return how long a request of the arm may take."""
+    route = exchange.view.table.versions.get(arm) if exchange.view is not None else None
+    return (VersionLimits() if route is None else route.limits).request_timeout_s
 
 
 def _is_away(exchange: Exchange, arm: str) -> bool:

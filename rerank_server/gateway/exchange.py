@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,6 +38,10 @@ class Exchange:
     arm: str | None = None
     """The version that the split of the traffic decided, the default included; None where it
     decided nothing."""
+    is_evidence: bool = True
+    """Whether what became of it says something of its arm."""
+    patience_s: float = math.inf
+    """How long the client would wait, by its own word."""
     status: int = 0
     """Status of the answer; 0 while there is none, and for good if the client hung up."""
     duration_s: float = 0.0

@@ -123,6 +123,15 @@ class Hold:
             load.pairs += self._pairs
         return own
 
+    def is_taken_by(self, version: str, queries: Sequence[str], docs: Sequence[str]) -> bool:
+        """Tell whether the request is within the sizes that `version` takes."""
+        route = self._table.versions.get(version)
+        try:
+            self._check_size(_NO_LIMITS if route is None else route.limits, queries, docs)
+        except TooLargeError:
+            return False
+        return True
+
     def _check_size(self, own: VersionLimits, queries: Sequence[str], docs: Sequence[str]) -> None:
         if self._body_bytes > own.max_body_bytes:
             raise _body_too_large(own.max_body_bytes)

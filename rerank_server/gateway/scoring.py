@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,8 +11,9 @@ import orjson
 from starlette.types import Receive, Send
 
 from rerank_server.core.routing import Choice, FallbackReason, choose
-from rerank_server.errors import BadRequestError
+from rerank_server.errors import BadRequestError, RerankServerError
 from rerank_server.gateway.answers import Headers, send_json
+from rerank_server.gateway.blame import is_arms_own
 from rerank_server.gateway.body import check_media_type, parse_object, receive_body
 from rerank_server.gateway.copies import Original, Witness
 from rerank_server.gateway.deadline import HEADER, timeout_s
@@ -67,7 +69,11 @@ class Scoring:
             with self._gate.open(view.table, path_version) as hold:
                 check_media_type(exchange)
                 body = await receive_body(receive, exchange, hold)
-                answer, more = await self._score(view, path_version, exchange, body, hold)
+                try:
+                    answer, more = await self._score(view, path_version, exchange, body, hold)
+                except RerankServerError as error:
+                    exchange.is_evidence = is_arms_own(error, exchange, view.table, hold)
+                    raise
                 await send_json(send, answer, more)
                 self._mirror(exchange, len(body))
         finally:
@@ -94,15 +100,16 @@ class Scoring:
         )
         is_strict = exchange.header(b"x-rerank-strict") in _YES
         exchange.version = choice.version or UNKNOWN
+        exchange.patience_s = timeout_s(exchange.headers.get(HEADER), math.inf)
+        # From here on a refusal (4xx) is the arm's: what is not valid at all was refused above.
         # A strict request for a model that is none here is refused, and no arm has failed by it.
         exchange.arm = None if is_strict and choice.reason is not None else choice.arm
         exchange.request, exchange.pairs = request, len(request.docs)
         limits = hold.enter(choice.version, request.queries or (request.query,), request.docs)
-        most_s = timeout_s(exchange.headers.get(HEADER), limits.request_timeout_s)
         errand = Errand(
             payload=b"",
             request_id=exchange.request_id,
-            deadline=exchange.started + most_s,
+            deadline=exchange.started + min(exchange.patience_s, limits.request_timeout_s),
             max_queued_pairs=limits.max_queued_pairs,
             trace=exchange.trace,
         )

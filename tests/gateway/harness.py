@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 
 from rerank_server.core.routing import RoutesTable
 from rerank_server.gateway.app import Parts, build
+from rerank_server.gateway.evidence import Evidence
 from rerank_server.gateway.ledger import LossLedger
 from rerank_server.gateway.metrics import Metrics
 from rerank_server.gateway.state import StateFile
@@ -35,6 +36,7 @@ class Gateway:
         self.workers = FakeUpstream()
         self.metrics = Metrics(directory / "metrics")
         self.ledger = LossLedger(directory)
+        self.evidence = Evidence(directory, self.routes)
         self._generation = generation
         self._log_access = log_access
         self.app = self._build(self.workers)
@@ -94,6 +96,7 @@ class Gateway:
                 metrics=self.metrics,
                 walker=Walker(upstream, self.ledger),
                 generation=self._generation,
+                evidence=self.evidence,
                 log_access=self._log_access,
             )
         )

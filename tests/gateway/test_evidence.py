@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 from contextlib import suppress
 from dataclasses import replace
@@ -32,9 +33,13 @@ def exchange(
     fallback: FallbackReason | None = None,
     routes: RoutesTable = SPLIT,
     pairs: int = 2,
+    *,
+    is_evidence: bool = True,
+    patience_s: float = math.inf,
 ) -> Exchange:
     found = Exchange("id", 0.0, {}, view_of(routes), pairs=pairs)
     found.arm, found.version, found.status, found.duration_s = arm, version, status, 20 * MS
+    found.is_evidence, found.patience_s = is_evidence, patience_s
     if fallback is not None:
         found.fallback = Fallback("v2", fallback)
     return found
@@ -63,9 +68,10 @@ def away(reason: FallbackReason) -> RoutesTable:
         (exchange(version="v1", fallback=FallbackReason.BACKOFF), FAILED),
         (exchange(pairs=0), None),  # nothing was scored
         (exchange(status=0), None),  # its client hung up
-        (exchange(status=400), None),
-        (exchange(status=413), None),
+        (exchange(status=400), FAILED),  # what was not valid was refused before there was an arm
+        (exchange(status=413), FAILED),
         (exchange(arm=None), None),  # its client named a version
+        (exchange(status=502, is_evidence=False), None),
         (exchange(version="v1", fallback=FallbackReason.STARTING), None),
         (exchange(version="v1", fallback=FallbackReason.DRAINING), None),
         (exchange(status=503, routes=away(FallbackReason.STARTING)), None),
@@ -79,6 +85,63 @@ def test_an_arm_answers_for_what_it_made_of_its_requests(
     evidence.count(done)
 
     assert evidence.counts().arms == ({} if counted is None else {"v2": counted})
+
+
+def late(arm: str, patience_s: float) -> Exchange:
+    """Return one that its client gave up, or the server."""
+    done = exchange(arm=arm, status=504, version=arm, patience_s=patience_s)
+    done.duration_s = min(patience_s, 60.0)
+    return done
+
+
+@pytest.mark.parametrize(
+    ("patience_s", "counted"),
+    [
+        (15 * MS, None),  # the others take 20 ms
+        (25 * MS, FAILED),
+        (5.0, FAILED),
+        (math.inf, FAILED),
+    ],
+)
+def test_a_client_that_would_not_wait_for_the_others_either_proves_nothing(
+    evidence: Evidence, patience_s: float, counted: Tally | None
+) -> None:
+    for _ in range(20):
+        evidence.count(exchange(arm="v1", version="v1"))
+
+    evidence.count(late("v2", patience_s))
+
+    assert evidence.counts().arms["v2"] == (counted or Tally())
+
+
+def test_the_others_own_late_ones_tell_that_a_client_is_hasty(evidence: Evidence) -> None:
+    for _ in range(90):
+        evidence.count(exchange(arm="v1", version="v1"))
+    for _ in range(10):
+        evidence.count(late("v1", 50 * MS))
+
+    evidence.count(late("v2", 50 * MS))
+
+    assert evidence.counts().arms["v2"] == Tally()
+
+
+def test_an_ordinary_timeout_is_the_arm_s_failure_however_slow_the_others_are(
+    evidence: Evidence,
+) -> None:
+    for _ in range(20):
+        evidence.count(late("v1", 10.0))
+
+    evidence.count(late("v2", 10.0))
+
+    assert evidence.counts().arms["v2"] == FAILED
+
+
+def test_a_deadline_is_the_arm_s_failure_while_nothing_is_known_of_others(
+    evidence: Evidence,
+) -> None:
+    evidence.count(late("v2", 1 * MS))
+
+    assert evidence.counts().arms["v2"] == FAILED
 
 
 def test_the_default_is_an_arm_like_others(evidence: Evidence) -> None:
