@@ -288,7 +288,18 @@ def test_copies_that_fail_never_make_the_worker_unhealthy() -> None:
         room.service.hear(JobFailed(copy(number, "d"), "no", "x"))
 
     assert room.service.tally.unhealthy is None
-    assert room.service.tally.errors == ERRORS_IN_A_ROW
+
+
+def test_copies_enter_neither_the_requests_nor_their_times_and_errors() -> None:
+    room = Room()
+
+    room.service.hear(BatchDone(pairs=1, tokens=7, duration_s=0.1))
+    room.service.hear(Scored(copy(1, "d"), [0.1], [0.5], [1], [], 0.0, 0.1))
+    room.service.hear(JobFailed(copy(2, "d"), "no", "x"))
+
+    said = room.service.tally.fields()
+    assert (said["requests"], said["errors"], said["duration_count"]) == (0, 0, 0)
+    assert (said["pairs"], said["tokens"]) == (1, 7)
 
 
 def test_a_copy_that_succeeds_hides_no_row_of_failing_requests() -> None:

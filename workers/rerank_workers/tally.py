@@ -43,17 +43,17 @@ class Tally:
         self.busy_s += batch.duration_s
 
     def count_scored(self, scored: Scored) -> None:
-        """Count a request that has its scores."""
-        self.requests += 1
-        self.durations.add(scored.inference_s)
+        """Count a request that has its scores; a copy is none."""
         if not scored.job.is_copy:
+            self.requests += 1
+            self.durations.add(scored.inference_s)
             self._errors_in_a_row = 0
 
     def count_failed(self, failed: JobFailed) -> None:
-        """Count a request on which the model failed."""
-        self.requests += 1
-        self.errors += 1
-        if not failed.job.is_copy:  # no copy may cost a worker that answers requests
+        """Count a request on which the model failed; a copy is none, and may cost no worker."""
+        if not failed.job.is_copy:
+            self.requests += 1
+            self.errors += 1
             self._errors_in_a_row += 1
             self._last_site = failed.site
 
