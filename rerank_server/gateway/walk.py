@@ -113,6 +113,10 @@ class _DeadEnd:
 class _Trip:
     """What has befallen a request so far, in whatever stage."""
 
+    payload: bytes
+    """The client's. What kills in a later stage is a part of it, and on record under its name."""
+    digest: str | None = None
+    """Its name on record; None while no worker died with it."""
     losses: int = 0
     cascade: str | None = None
     """Whose stages it is in."""
@@ -142,22 +146,24 @@ class Walker:
             WorkerLostError: workers died with it.
             DeadlineError: its deadline passed.
         """
-        trip = _Trip()
+        trip = _Trip(errand.payload)
         try:
+            trip.digest = self._suspect(errand)
             found = await self._walk(journey, errand, trip)
         except WorkerLostError as error:
             error.versions = frozenset(trip.dead)
             raise
         if isinstance(found, Arrival):
+            if trip.digest is not None and found.answer.status == 200:
+                self._ledger.clear(trip.digest)
             return found
         raise found.journey.dead_end(found.refusal)
 
     async def _walk(self, journey: Journey, errand: Errand, trip: _Trip) -> Arrival | _DeadEnd:
-        digest = self._suspect(errand)
         refusal: FallbackReason | None = None
         for step, candidate in self._stops(journey):
             journey = step
-            if digest is not None or trip.losses:
+            if trip.digest is not None:
                 errand = replace(errand, is_alone=True)
             outcome: Outcome
             if candidate.stages:
@@ -166,12 +172,10 @@ class Walker:
                 trip.cascade = None
             else:
                 outcome = await self._attempt(
-                    candidate.target, journey.fitted(errand, candidate), digest
+                    candidate.target, journey.fitted(errand, candidate), trip.digest
                 )
             match outcome:
                 case Answer():
-                    if digest is not None and outcome.status == 200:
-                        self._ledger.clear(digest)
                     fallback = journey.fallback(candidate.version, refusal)
                     degraded = journey.table.versions[candidate.version].degraded
                     return Arrival(candidate.version, outcome, fallback, degraded)
@@ -181,8 +185,8 @@ class Walker:
                     trip.losses += 1
                     trip.dead |= {candidate.version, trip.cascade or candidate.version}
                     reason = FallbackReason.LOST
-                    digest = digest or digest_of(errand.payload)
-                    deaths = self._mourn(candidate, errand, digest)
+                    trip.digest = trip.digest or digest_of(trip.payload)
+                    deaths = self._mourn(candidate, errand, trip.digest)
                     if max(trip.losses, deaths) >= DEATHS_TO_REFUSE:
                         raise WorkerLostError
                 case _:

@@ -244,7 +244,47 @@ def test_a_text_that_killed_two_workers_in_a_stage_is_refused_there(fast: Gatewa
 
     assert fast.post(body=BODY).status_code == 502
     assert fast.post(body=BODY).status_code == 502
-    assert fast.workers.visits == ["v1.1", "v2.1", "v2.2!", "v1.1"]
+    assert fast.workers.visits == ["v1.1", "v2.1", "v2.2!"]
+
+
+@pytest.mark.parametrize("killed", ["v2", "v1"])
+def test_a_text_that_kills_in_a_stage_costs_two_processes_over_all_requests(
+    fast: Gateway, killed: str
+) -> None:
+    """The second process dies with another request: the first stage's answer clears nothing."""
+    fast.workers.behaviours = {
+        f"{killed}.1": Lost(),
+        f"{killed}.2": Lost(),
+        "v3.1": failure(500, "x"),
+    }
+    fast.show(table(cascade(), route("v1", "v1.1"), route("v2", "v2.1"), route("v3", "v3.1")))
+    assert fast.post(body=BODY).status_code == 503
+    fast.show(
+        table(
+            cascade("v3"),
+            route("v1", "v1.2" if killed == "v1" else "v1.1"),
+            route("v2", "v2.2"),
+            route("v3", "v3.1"),
+        )
+    )
+
+    assert fast.post(body=BODY).status_code == 502
+    fast.workers.visits.clear()
+    assert fast.post(body=BODY).status_code == 502
+    assert fast.post("/rerank/v3", body=BODY).status_code == 502
+    assert fast.workers.visits == []
+
+
+def test_a_suspect_that_all_stages_score_is_cleared(fast: Gateway) -> None:
+    fast.workers.behaviours = {"v2.1": Lost()}
+    fast.show(table(cascade(), route("v1", "v1.1"), route("v2", "v2.1")))
+    assert fast.post(body=BODY).status_code == 503
+    fast.show(table(cascade(), route("v1", "v1.1"), route("v2", "v2.2")))
+
+    assert fast.post(body=BODY).status_code == 200
+
+    assert fast.workers.visits == ["v1.1", "v2.1", "v1.1!", "v2.2!"]
+    assert fast.ledger.is_empty()
 
 
 def test_a_newer_definition_is_tried_when_a_stage_is_gone_meanwhile(fast: Gateway) -> None:
