@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from rerank_server.supervisor import requests
 from rerank_server.supervisor.lock import Running
 from rerank_server.supervisor.rundir import RunDir
 
+_HINT = "hint: rerank-server rollout start --help"
 Option = typer.Option
 app = typer.Typer(
     help="Move traffic to a version step by step, guarded.",
@@ -66,6 +68,10 @@ def start(
         "mirror_tau": mirror_tau,
     }
     given = {key: value for key, value in said.items() if value is not None}
+    for key, value in given.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            option = "--" + key.removesuffix("_s").replace("_", "-")
+            raise UsageError(f"{option}: {value} is no number here\n{_HINT}")
     return _order(places.run_dir(run_dir), timeout, "start", given)
 
 
@@ -114,10 +120,13 @@ def promote(*, timeout: changes.WaitOption = 30.0, run_dir: places.RunDirOption 
 
 def _percents(text: str) -> list[float]:
     try:
-        return [float(part.strip().removesuffix("%")) for part in text.split(",")]
+        shares = [float(part.strip().removesuffix("%")) for part in text.split(",")]
+        if not all(math.isfinite(share) for share in shares):
+            raise ValueError(text)
     except ValueError:
         wrong = f"--steps: {text!r}: give percents, such as 1,5,25,50,100"
-        raise UsageError(f"{wrong}\nhint: rerank-server rollout start --help") from None
+        raise UsageError(f"{wrong}\n{_HINT}") from None
+    return shares
 
 
 def _order(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -66,6 +67,8 @@ def _shares(words: Sequence[str]) -> dict[str, float]:
         name, _, percent = word.partition("=")
         try:
             share = float(percent.removesuffix("%"))
+            if not math.isfinite(share):
+                raise ValueError(percent)
         except ValueError:
             wrong = f"{word!r}: give VERSION=PERCENT, such as v2-gemma=10"
             raise UsageError(f"{wrong}\n{_HINT}") from None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from itertools import pairwise
 
 from rerank_server.core.evidence import (
     Figures,
@@ -135,10 +137,15 @@ def _course_from(obj: Mapping[str, object]) -> Course:
     tau = guards["mirror_tau"]
     if not isinstance(steps, list) or not steps:
         raise TypeError("steps must be a list")
+    shares, interval_s = tuple(float(share) for share in steps), _number(obj, "interval_s")
+    if not all(low < high for low, high in pairwise((0.0, *shares))) or not shares[-1] <= 100:
+        raise ValueError(f"steps: {shares} do not rise from above 0 to at most 100")
+    if interval_s <= 0:
+        raise ValueError(f"interval_s: {interval_s:g} is not above 0")
     return Course(
         to=str(obj["to"]),
-        steps=tuple(float(share) for share in steps),
-        interval_s=_number(obj, "interval_s"),
+        steps=shares,
+        interval_s=interval_s,
         guards=Guards(
             error_ratio=_number(guards, "error_ratio"),
             p95_ratio=_number(guards, "p95_ratio"),
@@ -181,4 +188,7 @@ def _object(value: object) -> Mapping[str, object]:
 
 
 def _number(obj: Mapping[str, object], key: str) -> float:
-    return float(str(obj[key]))
+    value = float(str(obj[key]))
+    if not math.isfinite(value):
+        raise ValueError(f"{key}: {value} is no number here")
+    return value

@@ -66,6 +66,22 @@ def started(rollout: Rollout | None, course: Course) -> Rollout:
     return Rollout(course)
 
 
+def holding(rollout: Rollout | None) -> str | None:
+    """Return why nobody else sets shares now; None where the rollout decides none."""
+    if rollout is None or rollout.state is State.ABORTED:
+        return None
+    to = rollout.course.to
+    if rollout.is_active:
+        return (
+            f"a rollout to {to} is under way and decides the shares; end it first: "
+            "rerank-server rollout abort"
+        )
+    return (
+        f"{to} holds {rollout.share:g}% after its rollout; make it the default_version and reload, "
+        "or take all of it back: rerank-server rollout abort"
+    )
+
+
 def means_resume(rollout: Rollout | None, to: str | None, has_options: bool) -> bool:
     """Tell whether who asks to start wants the paused rollout to go on."""
     if rollout is None or rollout.state is not State.PAUSED or has_options:

@@ -57,9 +57,9 @@ class Flow:
             traffic = guided(traffic, arm)
         return replace(desired, traffic=traffic, mirror=self._rollouts.mirror(desired))
 
-    def rollout(self) -> dict[str, object]:
+    def rollout(self, desired: Desired) -> dict[str, object]:
         """Return the object of state.json on rollouts."""
-        return self._rollouts.shown()
+        return self._rollouts.shown(desired)
 
     def settle(self, desired: Desired, actor: str) -> None:
         """Answer what was asked, once what is directed is published. Never raises."""

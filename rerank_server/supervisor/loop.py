@@ -247,7 +247,7 @@ class Supervisor:
             usage=self._figures.usage,
             bells=self._bells,
             is_stopping=self._shutdown is not None,
-            rollout=self._flow.rollout(),
+            rollout=self._flow.rollout(self._desired),
         )
 
     def _placed(self) -> Desired:

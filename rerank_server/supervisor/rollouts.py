@@ -20,7 +20,7 @@ from rerank_server.core.rollout import (
     restored,
 )
 from rerank_server.core.rollout_json import figures_shown, finding_json, rollout_shown
-from rerank_server.core.rollout_orders import PAST, Order, means_resume, obey, started
+from rerank_server.core.rollout_orders import PAST, Order, holding, means_resume, obey, started
 from rerank_server.core.rollout_step import step
 from rerank_server.core.routing import FallbackReason
 from rerank_server.core.traffic import Arm, Mirror, Source
@@ -36,7 +36,7 @@ from rerank_server.supervisor.rundir import RunDir, StateDir
 log = logging.getLogger(__name__)
 
 MIRROR_SHARE = 0.1
-"""Of the requests, copied for the guard on rankings where the config has no mirror."""
+"""Of the requests, copied for the guard on rankings where the config has no mirror to its arm."""
 START = "start"
 _LOOK_EVERY_S = 0.5
 _KEEP_EVERY_S = 10.0
@@ -115,9 +115,8 @@ class Rollouts:
 
     @property
     def holds(self) -> str | None:
-        """The version whose share the rollout decides now; None when it decides none."""
-        rollout = self.rollout
-        return None if rollout is None or rollout.state is State.ABORTED else rollout.course.to
+        """Why an operator cannot set shares now; None while no rollout decides any."""
+        return holding(self.rollout)
 
     def arm(self, desired: Desired) -> Arm | None:
         """Return the share that the rollout gives its version; None where it decides nothing.
@@ -133,19 +132,21 @@ class Rollouts:
         return Arm(rollout.course.to, rollout.share)
 
     def mirror(self, desired: Desired) -> Mirror | None:
-        """Return the mirror: the config's, else the one that the guard on rankings needs."""
+        """Return the mirror: the one that a guard on rankings needs, else the config's."""
         rollout = self.rollout
-        if desired.mirror is not None or rollout is None or not rollout.is_active:
+        if rollout is None or not rollout.is_active or not rollout.share:
             return desired.mirror
-        is_needed = rollout.course.guards.mirror_tau is not None and rollout.share > 0
-        return Mirror(rollout.course.to, MIRROR_SHARE) if is_needed else None
+        to, is_asked = rollout.course.to, rollout.course.guards.mirror_tau is not None
+        is_given = desired.mirror is not None and desired.mirror.to == to
+        return Mirror(to, MIRROR_SHARE) if is_asked and not is_given else desired.mirror
 
-    def shown(self) -> dict[str, object]:
-        """Return the object of state.json."""
+    def shown(self, desired: Desired) -> dict[str, object]:
+        """Return the object of state.json.
+
+        It has outcomes of all versions: a count must stand at 0 before its first increase.
+        """
         rollout, counts = self.rollout, self._kept.counts
-        names = dict.fromkeys(counts)
-        if rollout is not None:
-            names[rollout.course.to] = None
+        names = dict.fromkeys((*desired.config.versions, *counts))
         return {
             "current": None if rollout is None else {**rollout_shown(rollout), "by": self._kept.by},
             "outcomes": {to: dict.fromkeys(_COUNTED, 0) | dict(counts.get(to, {})) for to in names},
@@ -272,5 +273,5 @@ def _presence(desired: Desired, fleet: Fleet, name: str) -> tuple[Presence, str 
         return Presence.LIVE, None
     failure = fleet.slot(name).failure_of(*version.specs)
     reason = version.problem or (failure.reason if failure is not None else None)
-    text = f"{why}: {reason}" if reason else why.value
+    text = f"{why}: {reason.splitlines()[0]}" if reason else why.value
     return (Presence.STARTING if why is FallbackReason.STARTING else Presence.DOWN), text

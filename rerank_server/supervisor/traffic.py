@@ -70,7 +70,7 @@ class TrafficDesk:
     def hear(self, desired: Desired, rollout: str | None = None) -> bool:
         """Take in what was asked since; tell whether any of it is in force now.
 
-        `rollout` is the version one under way leads to.
+        `rollout` says why one leaves operators none to set.
         """
         is_news = False
         if self._word is not None and not self._word.is_over(desired.config.traffic):

@@ -12,14 +12,10 @@ from rerank_server.names import nearest
 def refusal(shares: Mapping[str, float] | None, config: Config, rollout: str | None) -> str | None:
     """Return why these shares cannot be, in one sentence; None when they can.
 
-    None for shares asks for those of the config. `rollout` is the version that one under way
-    leads to.
+    None for shares asks for those of the config. `rollout` says why one leaves none to set.
     """
     if rollout is not None:
-        return (
-            f"a rollout to {rollout} is under way and decides the shares; end it first: "
-            "rerank-server rollout abort"
-        )
+        return rollout
     for name, share in (shares or {}).items():
         why = _bad_share(name, share, config)
         if why is not None:

@@ -119,14 +119,30 @@ def test_start_says_only_what_was_given(fake: Fake) -> None:
     }
 
 
-def test_steps_that_are_no_percents_are_2_with_a_hint(fake: Fake) -> None:
+@pytest.mark.parametrize("steps", ["one", "1,nan", "5,inf%"])
+def test_steps_that_are_no_percents_are_2_with_a_hint(fake: Fake, steps: str) -> None:
     started(fake)
 
-    assert fake.command("rollout", "start", "v2", "--steps", "one") == Done(
+    assert fake.command("rollout", "start", "v2", "--steps", steps) == Done(
         2,
         [],
         [
-            "error: --steps: 'one': give percents, such as 1,5,25,50,100",
+            f"error: --steps: '{steps}': give percents, such as 1,5,25,50,100",
+            "hint: rerank-server rollout start --help",
+        ],
+    )
+
+
+@pytest.mark.parametrize("option", ["--interval", "--error-ratio", "--p95-ratio", "--mirror-tau"])
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_what_is_no_number_is_2_with_a_hint(fake: Fake, option: str, value: str) -> None:
+    started(fake)
+
+    assert fake.command("rollout", "start", "v2", option, value) == Done(
+        2,
+        [],
+        [
+            f"error: {option}: {value} is no number here",
             "hint: rerank-server rollout start --help",
         ],
     )

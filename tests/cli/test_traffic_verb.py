@@ -99,6 +99,8 @@ def test_what_the_server_refuses_is_1_with_its_reason(fake: Fake) -> None:
     [
         (["v2-gemma"], "'v2-gemma': give VERSION=PERCENT, such as v2-gemma=10"),
         (["v2-gemma=much"], "'v2-gemma=much': give VERSION=PERCENT, such as v2-gemma=10"),
+        (["v2-gemma=nan"], "'v2-gemma=nan': give VERSION=PERCENT, such as v2-gemma=10"),
+        (["v2-gemma=-inf%"], "'v2-gemma=-inf%': give VERSION=PERCENT, such as v2-gemma=10"),
         (["v1=5", "v1=6"], "v1 has two shares"),
         (["v1=5", "--reset"], "give shares or --reset, not both"),
     ],

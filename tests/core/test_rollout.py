@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -20,7 +21,7 @@ from rerank_server.core.rollout import (
     restored,
     resume,
 )
-from rerank_server.core.rollout_json import figures_shown, rollout_from, rollout_json
+from rerank_server.core.rollout_json import course_json, figures_shown, rollout_from, rollout_json
 from rerank_server.core.rollout_step import step
 from tests.core.rollout_build import (
     COURSE,
@@ -385,6 +386,15 @@ def test_a_server_started_anew_keeps_the_step_and_waits_for_the_arm() -> None:
         {"total": []},
         {"course": {"to": "v1", "steps": [], "interval_s": 1, "guards": {"mirror_tau": None}}},
         {"course": {"to": "v1", "steps": 5, "interval_s": 1, "guards": {"mirror_tau": None}}},
+        {"course": {**course_json(COURSE), "interval_s": 0}},
+        {"course": {**course_json(COURSE), "interval_s": math.nan}},
+        {"course": {**course_json(COURSE), "interval_s": math.inf}},
+        {"course": {**course_json(COURSE), "steps": [5.0, 1.0, 100.0]}},
+        {"course": {**course_json(COURSE), "steps": [0.0, 1.0, 100.0]}},
+        {"course": {**course_json(COURSE), "steps": [1.0, math.nan, 100.0]}},
+        {"course": {**course_json(COURSE), "steps": [1.0, 10.0, 101.0]}},
+        {"elapsed_s": math.nan},
+        {"silent_s": -math.inf},
     ],
 )
 def test_another_file_is_refused(change: dict[str, object]) -> None:

@@ -112,8 +112,11 @@ class Place:
         path.unlink()
         return str(outcome["error"] or outcome["verdict"])
 
+    def shown(self) -> dict[str, Any]:
+        return dict(self.flow.rollout(self.desired))
+
     def current(self) -> dict[str, Any]:
-        found = self.flow.rollout()["current"]
+        found = self.shown()["current"]
         assert isinstance(found, dict)
         return found
 
@@ -143,7 +146,9 @@ def by_rollout(share: float) -> Traffic:
 
 
 def test_a_section_of_the_config_begins_a_rollout_by_itself(place: Place) -> None:
-    assert place.flow.rollout() == {"current": None, "outcomes": {}}
+    none = {"advanced": 0, "aborted": 0, "done": 0}
+    zeros = {"v1": none, "v2": none, "v3": none}
+    assert place.shown() == {"current": None, "outcomes": zeros}
 
     place.configured(SECTION)
     published = place.turn()
@@ -151,7 +156,7 @@ def test_a_section_of_the_config_begins_a_rollout_by_itself(place: Place) -> Non
     assert place.events() == ["started", "begun"]
     assert published.traffic == by_rollout(5.0)
     assert (place.current()["state"], place.current()["by"]) == ("running", "config")
-    assert place.flow.rollout()["outcomes"] == {"v2": {"advanced": 0, "aborted": 0, "done": 0}}
+    assert place.shown()["outcomes"] == zeros
 
 
 def test_it_waits_for_its_arm_to_load(place: Place) -> None:
@@ -248,7 +253,7 @@ def test_when_its_arm_becomes_the_default_it_is_finished(place: Place) -> None:
     published = place.turn()
 
     assert published.traffic == Traffic()
-    assert place.flow.rollout()["current"] is None
+    assert place.shown()["current"] is None
     assert place.events()[-1] == "finished"
 
 
@@ -349,7 +354,23 @@ def test_while_it_is_under_way_nobody_sets_shares(place: Place) -> None:
 
     refused = place.ask("traffic", {"shares": {"v3": 10.0}})
 
-    assert refused.startswith("a rollout to v2 is under way")
+    assert refused == (
+        "a rollout to v2 is under way and decides the shares; end it first: "
+        "rerank-server rollout abort"
+    )
+
+
+def test_once_it_is_done_nobody_is_told_to_end_it(place: Place) -> None:
+    place.order(action="start", to="v2")
+    place.order(action="promote")
+    place.order(action="promote")
+
+    refused = place.ask("traffic", {"shares": {"v3": 10.0}})
+
+    assert refused == (
+        "v2 holds 100% after its rollout; make it the default_version and reload, or take all "
+        "of it back: rerank-server rollout abort"
+    )
 
 
 # --- shares and copies --------------------------------------------------------------------------
@@ -418,9 +439,20 @@ def test_a_guard_on_rankings_brings_its_own_mirror(place: Place) -> None:
     place.configured(None, mirror={"to": "v2", "share": 0.5})
     assert place.turn().mirror == Mirror("v2", 0.5)
     place.configured(None)
+    assert place.turn().mirror == Mirror("v2", 0.1)
     place.order(action="abort")
 
     assert place.turn().mirror is None
+
+
+def test_a_guard_on_rankings_is_not_starved_by_a_mirror_to_another_version(place: Place) -> None:
+    place.order(action="start", to="v2", mirror_tau=0.5)
+
+    place.configured(None, mirror={"to": "v3", "share": 0.5})
+    assert place.turn().mirror == Mirror("v2", 0.1)
+    place.order(action="abort")
+
+    assert place.turn().mirror == Mirror("v3", 0.5)
 
 
 # --- evidence -----------------------------------------------------------------------------------
@@ -435,7 +467,7 @@ def test_it_goes_on_by_what_the_gateways_count(place: Place) -> None:
 
     assert published.traffic == by_rollout(100.0)
     assert place.events() == ["started", "begun", "advanced"]
-    assert place.flow.rollout()["outcomes"] == {"v2": {"advanced": 1, "aborted": 0, "done": 0}}
+    assert place.shown()["outcomes"]["v2"] == {"advanced": 1, "aborted": 0, "done": 0}
 
 
 def test_it_goes_back_by_what_the_gateways_count(place: Place) -> None:
@@ -515,6 +547,23 @@ def test_an_arm_that_fails_is_named_with_its_reason(place: Place) -> None:
     assert place.current()["reason"].startswith("v2 has not been there for 11 s: failed: ")
 
 
+def test_of_a_long_reason_only_the_first_line_is_told(place: Place) -> None:
+    place.configured(SECTION)
+    place.turn()
+    wanted = place.desired.wanted
+    v2 = replace(wanted.versions["v2"], problem="it died: exit code 1\nTraceback:\n  File")
+    wanted = replace(wanted, versions={**wanted.versions, "v2": v2})
+    place.desired = replace(place.desired, wanted=wanted)
+    place.fleet = Fleet({"v1": LIVE.slots["v1"], "v2": Slot("v2")}, default="v1")
+    for _ in range(12):
+        place.count(FINE, MANY)
+        place.turn()
+
+    assert place.current()["reason"] == (
+        "v2 has not been there for 11 s: failed: it died: exit code 1"
+    )
+
+
 # --- the file -----------------------------------------------------------------------------------
 
 
@@ -567,12 +616,16 @@ def test_a_server_that_never_had_a_rollout_keeps_none(place: Place) -> None:
     assert not place.state.rollout.exists()
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"rollout": 5}'])
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"rollout": 5}', "damaged"])
 def test_a_broken_file_is_forgotten_and_its_section_not_tried_again(
     place: Place, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     place.configured(SECTION)
     place.turn()
+    if text == "damaged":
+        whole = place.state.rollout.read_text()
+        text = whole.replace('"requests":0', '"requests":1e999')
+        assert text != whole
     place.state.rollout.write_text(text)
 
     place.restarted()

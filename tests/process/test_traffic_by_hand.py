@@ -58,8 +58,5 @@ def test_other_shares_are_refused_with_what_is_wrong(shares: dict[str, float], w
 
 
 @pytest.mark.parametrize("shares", [None, {"v2-gemma": 10.0}])
-def test_while_a_rollout_is_under_way_it_decides(shares: dict[str, float] | None) -> None:
-    said = refusal(shares, config(), "v2-gemma")
-
-    assert said is not None
-    assert said.startswith("a rollout to v2-gemma is under way")
+def test_while_a_rollout_decides_all_are_refused(shares: dict[str, float] | None) -> None:
+    assert refusal(shares, config(), "a rollout decides") == "a rollout decides"
