@@ -7,6 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rerank_server.core.cascade import described
+from rerank_server.core.traffic import Stage, stages_from
+
 _BLOCK_BYTES = 4 << 20
 
 
@@ -26,9 +29,12 @@ class Identity:
     fingerprint: str | None
     """Digest of the names, sizes and times of all its files."""
     degraded: str | None
-    memory_bytes: int
-    gpu_memory_bytes: int
+    memory_bytes: int | None
+    """None: not known of all its stages."""
+    gpu_memory_bytes: int | None
     processes: tuple[int, ...]
+    stages: tuple[Identity | None, ...] = ()
+    """Of a cascade; None: the server says nothing of that one."""
 
     def change_to(self, now: Identity | None) -> str | None:
         """Return what became of it meanwhile, if its answers may not all be those of one model."""
@@ -42,7 +48,8 @@ class Identity:
 
     @property
     def _model(self) -> tuple[object, ...]:
-        return (self.engine, self.dtype, self.device, self.fingerprint)
+        own = (self.engine, self.dtype, self.device, self.fingerprint)
+        return (*own, *(stage._model if stage is not None else None for stage in self.stages))
 
 
 def identities(state: Mapping[str, object]) -> Mapping[str, Identity]:
@@ -57,11 +64,12 @@ def identities(state: Mapping[str, object]) -> Mapping[str, Identity]:
         if (name := _text(version, "name")) is not None
     }
     for version in versions:
-        names = [_text(stage, "version") for stage in _list(version.get("cascade"))]
-        stages = [found[name] for name in names if name in found]
-        own = found.get(_text(version, "name") or "")
+        own, stages = (
+            found.get(_text(version, "name") or ""),
+            stages_from(_list(version.get("cascade"))),
+        )
         if stages and own is not None:
-            found[own.version] = _of_stages(own, stages)
+            found[own.version] = _of_stages(own, stages, found)
     return found
 
 
@@ -101,14 +109,22 @@ def _identity(name: str, version: Mapping[str, object]) -> Identity:
     )
 
 
-def _of_stages(own: Identity, stages: Sequence[Identity]) -> Identity:
+def _of_stages(own: Identity, stages: Sequence[Stage], known: Mapping[str, Identity]) -> Identity:
+    found = [known.get(stage.version) for stage in stages]
+    whole = replace(own, engine=described(stages), stages=tuple(found))
+    there = [stage for stage in found if stage is not None]
+    processes = tuple(sorted(pid for stage in there for pid in stage.processes))
+    if len(there) < len(stages):
+        return replace(whole, memory_bytes=None, gpu_memory_bytes=None, processes=processes)
+    prints = [
+        Stage(str(one.fingerprint), stage.keep) for one, stage in zip(there, stages, strict=True)
+    ]
     return replace(
-        own,
-        engine=f"cascade of {', '.join(stage.version for stage in stages)}",
-        fingerprint=" ".join(str(stage._model) for stage in stages),
-        memory_bytes=sum(stage.memory_bytes for stage in stages),
-        gpu_memory_bytes=sum(stage.gpu_memory_bytes for stage in stages),
-        processes=tuple(sorted(pid for stage in stages for pid in stage.processes)),
+        whole,
+        fingerprint=described(prints) if all(one.fingerprint for one in there) else None,
+        memory_bytes=sum(stage.memory_bytes or 0 for stage in there),
+        gpu_memory_bytes=sum(stage.gpu_memory_bytes or 0 for stage in there),
+        processes=processes,
     )
 
 

@@ -72,7 +72,7 @@ def rate(value: float | None) -> str:
 def memory(arm: Arm) -> str:
     """Return what the version's processes hold on the host, and on cards if on any."""
     host, cards = arm.identity.memory_bytes, arm.identity.gpu_memory_bytes
-    return f"{size(host)} + {size(cards)} GPU" if cards else size(host)
+    return f"{size(host or 0)} + {size(cards)} GPU" if cards else size(host or 0)
 
 
 def size(value: int) -> str:
