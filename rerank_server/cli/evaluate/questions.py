@@ -17,6 +17,8 @@ from rerank_server.names import nearest
 
 STDIN = Path("-")
 _KEYS = ("query", "docs", "relevant", "grades")
+_OTHERS_LABELS = ("label", "labels", "positives", "answers", "scores")
+"""What other tools' files call them."""
 _MOST_SHOWN = 20
 _HIGHEST_GRADE = 1000  # more is a slip, and gains are as large as grades
 
@@ -103,6 +105,8 @@ def question(number: int, line: bytes) -> Question:
         near = nearest(key.lower(), _KEYS)
         if key not in _KEYS and near is not None and near not in found:
             raise LineError(f"unknown key {key!r}; did you mean {near!r}?")
+        if key.lower() in _OTHERS_LABELS and "relevant" not in found and "grades" not in found:
+            raise LineError(f"unknown key {key!r}: labels are in relevant or grades")
     query = _text(found.get("query"), "query")
     docs = found.get("docs")
     if not isinstance(docs, list) or not docs:
@@ -178,15 +182,24 @@ def _by_list(items: list[int], docs: int) -> tuple[int, ...]:
     if is_one_each and are_alike:
         return tuple(_grade(item) for item in items)
     if is_one_each:
-        raise LineError(
-            f"relevant has {docs} numbers for {docs} documents: indices of all of them, or grades? "
-            'for grades write "grades" instead'
-        )
+        raise LineError(_could_be_either(docs))
     if are_alike:
         twice = next(item for item in items if items.count(item) > 1)
         raise LineError(f"relevant names document {twice} twice")
     _check_indices(items, docs)
     return tuple(int(index in items) for index in range(docs))
+
+
+def _could_be_either(docs: int) -> str:
+    if docs == 1:
+        return (
+            "relevant has 1 number for 1 document: its index, or its grade? "
+            'write {"0": 1} or [true] for the index, "grades" for the grade'
+        )
+    return (
+        f"relevant has {docs} numbers for {docs} documents: indices of all of them, or grades? "
+        'write {"0": 1, ...} or [true, ...] for indices, "grades" for grades'
+    )
 
 
 def _by_index(grades: Mapping[str, object], docs: int) -> tuple[int, ...]:

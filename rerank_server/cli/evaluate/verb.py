@@ -29,6 +29,7 @@ from rerank_server.supervisor.rundir import RunDir, read_json, write_whole
 
 _INTERRUPTED = 130
 _PAGE_MODE = 0o644
+_STDOUT = Path("-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +166,10 @@ def _check_writable(path: Path) -> None:
     """Refuse before anything is measured what could not be written after it.
 
     Raises:
-        UsageError: there is no such folder, or it may not be written to.
+        UsageError: there is no such folder, it may not be written to, or it is standard output.
     """
+    if path == _STDOUT:
+        raise UsageError("--html -: the page goes to a file, not to standard output; name one")
     folder = path.absolute().parent
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
         raise UsageError(f"--html {path}: no file can be written there")

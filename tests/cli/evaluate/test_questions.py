@@ -49,6 +49,10 @@ def test_a_line_may_have_keys_of_its_own_and_no_labels() -> None:
     assert not found.has_relevant
 
 
+def test_a_line_with_labels_may_have_others_beside_them() -> None:
+    assert question(1, line(relevant=[1], scores=[0.5, 0.1, 0.2])).grades == (0, 1, 0)
+
+
 def test_a_question_whose_grades_are_all_zero_has_nothing_relevant() -> None:
     assert not question(1, line(relevant=[0, 0, 0])).has_relevant
     assert question(1, line(relevant=[0, 0, 1])).has_relevant
@@ -85,7 +89,21 @@ def test_a_question_whose_grades_are_all_zero_has_nothing_relevant() -> None:
         (line(relevant=["0"]), "relevant has a text; whole numbers from 0 are needed"),
         (line(relevant=[True, 1, 0]), "relevant has true or false; whole numbers from 0 are"),
         (line(relevant=[1, 1]), "relevant names document 1 twice"),
-        (line(relevant=[0, 1, 2]), "relevant has 3 numbers for 3 documents: indices of all of"),
+        (
+            line(relevant=[0, 1, 2]),
+            "relevant has 3 numbers for 3 documents: indices of all of them, or grades? write "
+            '{"0": 1, ...} or [true, ...] for indices, "grades" for grades',
+        ),
+        (
+            line(docs=["a"], relevant=[0]),
+            "relevant has 1 number for 1 document: its index, or its grade? write "
+            '{"0": 1} or [true] for the index, "grades" for the grade',
+        ),
+        (line(labels=[1, 0, 0]), "unknown key 'labels': labels are in relevant or grades"),
+        (line(label=1), "unknown key 'label': labels are in relevant or grades"),
+        (line(positives=[1]), "unknown key 'positives': labels are in relevant or grades"),
+        (line(answers=["a"]), "unknown key 'answers': labels are in relevant or grades"),
+        (line(Scores=[1, 0, 0]), "unknown key 'Scores': labels are in relevant or grades"),
         (line(relevant=[1, 2, 3]), "relevant has 3 numbers for 3 documents: indices of all of"),
         (line(relevant=[True]), "1 labels for 3 documents; one each is needed"),
         (line(relevant={"3": 1}), "relevant names document 3, and the last of the 3 is 2"),

@@ -197,6 +197,13 @@ def test_a_page_that_cannot_be_written_is_refused_before_anything_is_measured(
     assert done.err == [f"error: --html {tmp_path / name}: no file can be written there"]
 
 
+def test_a_page_for_standard_output_is_refused(place: Place) -> None:
+    done = place.compare("--html", "-")
+
+    assert (done.code, place.behaviour.asked) == (2, [])
+    assert done.err == ["error: --html -: the page goes to a file, not to standard output; name one"]
+
+
 def test_a_file_that_is_not_there_is_one_line(place: Place) -> None:
     place.file.unlink()
 
