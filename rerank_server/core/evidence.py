@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from rerank_server.core import wire
-from rerank_server.core.stats import quantile
+from rerank_server.core.stats import middle_s, quantile
 
 _SCHEMA = 1
 _LOG_GROWTH = math.log(wire.HISTOGRAM_GROWTH)
@@ -38,6 +38,10 @@ class Tally:
     def p95_s(self) -> float | None:
         """The 95th percentile of the time to the answer; None without answers."""
         return quantile(self.durations, 0.95)
+
+    def slower_than(self, duration_s: float) -> int:
+        """Return how many of the answered took longer, as far as buckets tell."""
+        return sum(n for index, n in self.durations.items() if middle_s(index) > duration_s)
 
     def plus(self, other: Tally) -> Tally:
         """Return the sum."""

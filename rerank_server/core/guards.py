@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from rerank_server.core.evidence import Figures
+from rerank_server.core.evidence import Figures, Tally
 
 _CERTAIN_FAILURES = 3
 _CERTAIN_Z = 3.0  # one time in a thousand, for a ratio that is exactly at its limit
+_SLOW_SHARE = 0.05  # of the answers are above a 95th percentile
 
 
 class Standing(StrEnum):
@@ -80,16 +81,26 @@ def is_certain(guards: Guards, recent: Figures) -> bool:
     n, errors = recent.arm.requests, recent.arm.errors
     if errors < _CERTAIN_FAILURES:
         return False
-    share, z2 = errors / n, _CERTAIN_Z**2
-    middle = share + z2 / (2 * n)
-    spread = _CERTAIN_Z * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    return (middle - spread) / (1 + z2 / n) > guards.error_ratio
+    return _is_beyond_chance(errors / n, guards.error_ratio, 1 / n)
 
 
 def reference_p95_s(guards: Guards, record: Record) -> float | None:
     """Return the others' 95th percentile: the newest that stands on enough requests."""
+    others = _reference(guards, record)
+    return record.others_p95_s if others is None else others.p95_s
+
+
+def _reference(guards: Guards, record: Record) -> Tally | None:
     enough = (f for f in (record.recent, record.step) if f.others.answered >= guards.min_requests)
-    return next((f.others.p95_s for f in enough), record.others_p95_s)
+    return next((f.others for f in enough), None)
+
+
+def _is_beyond_chance(share: float, limit: float, spread: float) -> bool:
+    """Tell whether a share is further above the limit than chance would take it.
+
+    `spread` is 1 / n for a share of n; where the limit itself was measured, on m, 1 / n + 1 / m.
+    """
+    return share - limit > _CERTAIN_Z * math.sqrt(limit * (1 - limit) * spread)
 
 
 def _errors(guards: Guards, record: Record) -> Finding:
@@ -102,10 +113,13 @@ def _errors(guards: Guards, record: Record) -> Finding:
         standing = Standing.BROKEN
     else:
         standing = Standing.HOLDS if record.step.arm.requests >= least else Standing.OPEN
-    text = f"{errors} of {n} requests failed or were answered by another version"
-    return Finding(
-        "error_ratio", standing, errors / n if n else None, limit, f"{text} (at most {limit:.2%})"
+    others = shown.others
+    theirs = f"; of the others {others.errors} of {others.requests}" if others.requests else ""
+    text = (
+        f"{errors} of {n} requests failed or were answered by another version "
+        f"(at most {limit:.2%}{theirs})"
     )
+    return Finding("error_ratio", standing, errors / n if n else None, limit, text)
 
 
 def _time(guards: Guards, record: Record) -> Finding:
@@ -121,11 +135,33 @@ def _time(guards: Guards, record: Record) -> Finding:
     value, standing = _standing(record, ratio, lambda found: found > limit)
     if standing is Standing.OPEN and reference is None and record.is_alone:
         return Finding("p95_ratio", Standing.HOLDS, None, limit, "p95 has nothing to be held to")
+    chance = ""
+    if standing is Standing.BROKEN and not _is_slow(guards, record):
+        standing, chance = Standing.OPEN, ", which may be chance"
     p95_s = record.recent.arm.p95_s or record.step.arm.p95_s
     theirs = "unknown" if reference is None else f"{reference * 1000:.1f} ms"
     own = "unknown" if p95_s is None else f"{p95_s * 1000:.1f} ms"
-    text = f"p95 is {own}, that of the others {theirs} (at most {limit:g} times)"
+    text = f"p95 is {own}, that of the others {theirs} (at most {limit:g} times){chance}"
     return Finding("p95_ratio", standing, value, limit, text)
+
+
+def _is_slow(guards: Guards, record: Record) -> bool:
+    """Tell whether too many answers are above the limit for chance to explain them.
+
+    The p95 of a few hundred requests goes up and down by half, whoever answers. What the others
+    took when they last had enough counts as exact: nothing will make it known any better.
+    """
+    reference, others = reference_p95_s(guards, record), _reference(guards, record)
+    assert reference is not None, "there was a ratio to it"
+    known = 0.0 if others is None else 1 / others.answered
+
+    def is_slow(arm: Tally) -> bool:
+        if arm.answered < guards.min_requests:
+            return False
+        share = arm.slower_than(guards.p95_ratio * reference) / arm.answered
+        return _is_beyond_chance(share, _SLOW_SHARE, 1 / arm.answered + known)
+
+    return is_slow(record.recent.arm) or is_slow(record.step.arm)
 
 
 def _tau(guards: Guards, limit: float, record: Record) -> Finding:

@@ -101,4 +101,9 @@ def quantile(counts: Mapping[int, int], q: float) -> float | None:
     if not up_to or up_to[-1] == 0:
         return None
     index = indices[bisect_left(up_to, q * up_to[-1])]
+    return middle_s(index)
+
+
+def middle_s(index: int) -> float:
+    """Return the geometric middle of a bucket, in seconds."""
     return wire.HISTOGRAM_MIN_S * math.pow(wire.HISTOGRAM_GROWTH, index + 0.5)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from rerank_server.core.evidence import Figures
+from rerank_server.core.evidence import Figures, Tally
 from rerank_server.core.guards import (
     Finding,
     Guards,
@@ -14,7 +14,7 @@ from rerank_server.core.guards import (
     judge,
     reference_p95_s,
 )
-from tests.core.rollout_build import SLOW, figures
+from tests.core.rollout_build import FAST, SLOW, figures
 
 GUARDS = Guards(error_ratio=0.02, p95_ratio=1.5, min_requests=50, mirror_tau=0.6)
 GOOD = figures(100, compared=100)
@@ -59,6 +59,48 @@ def test_the_time_guard_compares_with_others_that_have_enough_requests_too(
     recent: Figures, standing: Standing
 ) -> None:
     assert judged(recent)["p95_ratio"] is standing
+
+
+def with_slow(slow: int, requests: int, others: int = 1000) -> Figures:
+    """Return figures of an arm where so many of its answers took 2.6 times as long."""
+    durations = {FAST: requests - slow, SLOW: slow}
+    return replace(figures(others=others), arm=Tally(requests, 0, durations))
+
+
+@pytest.mark.parametrize(
+    ("recent", "standing"),
+    [
+        (with_slow(2, 50), Standing.HOLDS),
+        (with_slow(3, 50), Standing.OPEN),  # its p95 is too high, by as little as chance does it
+        (with_slow(7, 50), Standing.OPEN),
+        (with_slow(8, 50), Standing.BROKEN),
+        (with_slow(8, 50, others=50), Standing.OPEN),  # nor are the others known that well
+        (with_slow(50, 1000), Standing.HOLDS),
+        (with_slow(79, 1000), Standing.OPEN),
+        (with_slow(80, 1000), Standing.BROKEN),
+    ],
+)
+def test_the_time_guard_breaks_only_by_what_chance_cannot_explain(
+    recent: Figures, standing: Standing
+) -> None:
+    assert judged(recent)["p95_ratio"] is standing
+
+
+def test_slow_by_chance_lately_or_in_the_whole_step_keeps_it_open() -> None:
+    odd, good = with_slow(3, 50), figures(100)
+
+    assert judged(odd, good)["p95_ratio"] is Standing.OPEN
+    assert judged(good, odd)["p95_ratio"] is Standing.OPEN
+
+
+def test_what_may_be_chance_is_said_to_be() -> None:
+    odd = with_slow(3, 50)
+
+    text = judge(GUARDS, Record(odd, odd))[1].text
+
+    assert text == (
+        "p95 is 1.8 ms, that of the others 0.7 ms (at most 1.5 times), which may be chance"
+    )
 
 
 @pytest.mark.parametrize(
@@ -148,7 +190,8 @@ def test_a_finding_says_what_was_found_against_what_is_allowed() -> None:
     texts = [found.text for found in judge(GUARDS, Record(bad, bad))]
 
     assert texts == [
-        "50 of 100 requests failed or were answered by another version (at most 2.00%)",
+        "50 of 100 requests failed or were answered by another version "
+        "(at most 2.00%; of the others 0 of 1000)",
         "p95 is 1.8 ms, that of the others 0.7 ms (at most 1.5 times)",
         "mean tau is 0.250 (100 rankings compared in this step, 3 copies failed; at least 0.6)",
     ]

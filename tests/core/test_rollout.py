@@ -73,7 +73,8 @@ def test_a_decision_carries_the_figures_it_went_by() -> None:
 
     assert decision is not None
     assert decision.why == (
-        "error_ratio: 0 of 240 requests failed or were answered by another version (at most 2.00%)"
+        "error_ratio: 0 of 240 requests failed or were answered by another version "
+        "(at most 2.00%; of the others 0 of 4000)"
         "; p95_ratio: p95 is 0.7 ms, that of the others 0.7 ms (at most 1.5 times)"
         "; mirror_tau: mean tau is 0.900 (240 rankings compared in this step, 0 copies failed; "
         "at least 0.6)"

@@ -67,7 +67,7 @@ def test_its_own_page_says_how_each_guard_stands() -> None:
         "v2-gemma running at 1%, step 1 of 3",
         "  time        10 s of 40 s",
         "  error_ratio holds: 1 of 80 requests failed or were answered by another version "
-        "(at most 2.00%)",
+        "(at most 2.00%; of the others 0 of 1000)",
         "  p95_ratio   holds: p95 is 0.7 ms, that of the others 0.7 ms (at most 1.5 times)",
         "  mirror_tau  open: mean tau is unknown (20 rankings compared in this step, "
         "0 copies failed; at least 0.6)",
