@@ -40,6 +40,10 @@ class WatchedFile:
             os.close(self._fd)
             self._fd = None
 
+    def __del__(self) -> None:
+        """Leave no descriptor behind."""
+        self.close()
+
 
 def _read_all(fd: int) -> bytes:
     parts: list[bytes] = []

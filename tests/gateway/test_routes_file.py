@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import orjson
@@ -115,3 +116,19 @@ def test_a_closed_file_is_read_anew(tmp_path: Path) -> None:
     file.close()
     file.close()
     assert file.poll() == b"x"
+
+
+def test_a_file_that_nobody_watches_any_more_is_let_go(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"x")
+    file = WatchedFile(path)
+    file.poll()
+
+    def holders() -> list[str]:
+        links = [fd.readlink() for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink()]
+        return [str(link) for link in links if link == path]
+
+    assert len(holders()) == 1
+    del file
+    gc.collect()
+    assert holders() == []
