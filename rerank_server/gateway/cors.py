@@ -11,7 +11,7 @@ Headers = list[tuple[bytes, bytes]]
 _TAKEN = (
     b"api-key, authorization, content-type, traceparent, tracestate, x-api-key, "
     b"x-pinecone-api-version, x-request-id, x-request-timeout, "
-    b"x-rerank-key, x-rerank-strict, x-rerank-version"
+    b"x-rerank-key, x-rerank-mirror, x-rerank-strict, x-rerank-version"
 )
 _SHOWN = (
     b"retry-after, server-timing, x-request-id, "

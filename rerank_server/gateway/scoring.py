@@ -75,7 +75,8 @@ class Scoring:
                     exchange.is_evidence = is_arms_own(error, exchange, view.table, hold)
                     raise
                 await send_json(send, answer, more)
-                self._mirror(exchange, len(body))
+            # What it held is given back: the answered request itself leaves no copy without room.
+            self._mirror(exchange, len(body))
         finally:
             self._metrics.ended()
 
@@ -164,7 +165,9 @@ class Scoring:
         return Part(arrival.version, scores, arrival.fallback, arrival.degraded)
 
     def _mirror(self, exchange: Exchange, body_bytes: int) -> None:
-        """Offer an answered request to be copied."""
+        """Offer an answered request to be copied, unless its client asks for none."""
+        if exchange.header(b"x-rerank-mirror") == "never":
+            return
         version = exchange.version
         assert version is not None, "it was answered"
         assert exchange.request is not None, "it was answered"

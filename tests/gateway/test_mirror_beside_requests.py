@@ -42,12 +42,14 @@ class Split:
     def __init__(self, outcome: Outcome | None) -> None:
         self._outcome = outcome
         self.copies = 0
+        self.copied: list[str] = []
         self.has_copied = asyncio.Event()
 
     async def score(self, target: Target, errand: Errand) -> Outcome:
         if not errand.is_copy:
             return by_length(errand)
         self.copies += 1
+        self.copied.append(errand.request_id)
         self.has_copied.set()
         if self._outcome is None:
             await asyncio.Event().wait()
@@ -271,6 +273,40 @@ def test_a_pipelined_request_after_a_copied_one_is_answered(gateway: Gateway, ru
             client = await front.connect()
             await client.send(POST * 3)
             assert [(await client.answer())[0] for _ in range(3)] == [200] * 3
+
+    run(scenario())
+
+
+def test_a_request_that_asks_for_no_copy_is_not_copied(gateway: Gateway, run: Run) -> None:
+    gateway.show(mirrored())
+    workers = Split(scores([1.0, 2.0]))
+
+    async def scenario() -> None:
+        gateway.use(workers)
+        async with Front(gateway.app) as front:
+            client = await front.connect()
+            for more in (b"x-request-id: mine\r\nx-rerank-mirror: never", b"x-request-id: other"):
+                await client.send(POST.replace(b"host: x", b"host: x\r\n" + more))
+                assert (await client.answer())[0] == 200
+            async with asyncio.timeout(PATIENCE_S):
+                await workers.has_copied.wait()
+
+    run(scenario())
+
+    assert workers.copied == ["other"]
+
+
+def test_a_server_that_takes_one_request_at_a_time_copies_it(gateway: Gateway, run: Run) -> None:
+    shown = mirrored()
+    gateway.show(replace(shown, limits=replace(shown.limits, max_concurrent_requests=1)))
+
+    async def scenario() -> None:
+        workers = Split(scores([1.0, 2.0]))
+        gateway.use(workers)
+        async with Front(gateway.app) as front:
+            assert await ask(await front.connect(), 1) == [200]
+            async with asyncio.timeout(PATIENCE_S):
+                await workers.has_copied.wait()
 
     run(scenario())
 

@@ -173,7 +173,7 @@ def test_every_header_a_request_may_bring_is_described() -> None:
 
     assert set(parameters) == {
         *("X-Rerank-Version", "X-Rerank-Strict", "X-Request-Timeout", "X-Request-ID"),
-        *("X-Rerank-Key", "traceparent"),
+        *("X-Rerank-Key", "X-Rerank-Mirror", "traceparent"),
     }
     assert all(each["in"] == "header" and each["description"] for each in parameters.values())
     named = {path: _names(document, path) for path in ("/rerank", "/rerank/v1", "/info")}

@@ -99,6 +99,12 @@ PARAMETERS: dict[str, Json] = {
         "name no version, one key always gets one version. Hashed, never kept.",
         _STRING,
     ),
+    "X-Rerank-Mirror": _parameter(
+        "X-Rerank-Mirror",
+        "`never` keeps the request from being copied, where the server mirrors requests to another "
+        "version: for those that measure it.",
+        {"const": "never"},
+    ),
     "X-Request-Timeout": _parameter(
         "X-Request-Timeout",
         "Seconds the request may take, from its head to its answer; then it is answered with 504. "
