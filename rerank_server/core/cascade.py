@@ -11,8 +11,9 @@ each with the floor, the cut and the x of its own kind: stage k's scale, shifted
 shrunk, so that its cut falls on the floor. As x <= cut, both are at most the floor. Where rounding,
 underflow or a tie at the cut would make two numbers equal whose raw scores are not, the next lower
 float64 is taken. Thus the final scores fall strictly where the raw scores of a stage do, and across
-each cut; what a stage itself scored equal stays equal. One thing only can make a tie: a floor of 0
-leaves no room in 0..1, so the unit scores below it are 0, too. The ranking goes by raw scores.
+each cut; what a stage itself scored equal stays equal. One thing only can make a tie: a floor of 0,
+or as good as, leaves no room in 0..1 for so many below it, and some unit scores are equal to each
+other or to the floor. The ranking goes by raw scores.
 """
 
 from __future__ import annotations
