@@ -12,9 +12,10 @@ import typer
 from rerank_server.cli import events as wording
 from rerank_server.cli import places
 from rerank_server.cli.tail import Tail
-from rerank_server.errors import UsageError
+from rerank_server.core.snapshot import read
+from rerank_server.errors import RunDirError, UsageError
 from rerank_server.names import nearest
-from rerank_server.supervisor.rundir import StateDir
+from rerank_server.supervisor.rundir import RunDir, StateDir, read_json
 
 _POLL_S = 0.2
 _FIRST = ("supervisor", "gateway")
@@ -44,8 +45,8 @@ def logs(
 
     They are kept when the server ends. Rotated by size; older parts lie beside them.
     """
-    state = places.state_dir_of(state_dir, places.run_dir(run_dir))
-    shown = Shown(state, name)
+    run = places.run_dir(run_dir)
+    shown = Shown(places.state_dir_of(state_dir, run), run, name)
     shown.last(lines)
     while follow:
         time.sleep(_POLL_S)
@@ -80,8 +81,9 @@ def events(
 class Shown:
     """The logs of one server, or one of them, written to stdout; several under their names."""
 
-    def __init__(self, state: StateDir, name: str | None) -> None:
+    def __init__(self, state: StateDir, run: RunDir, name: str | None) -> None:
         self._state = state
+        self._run = run
         self._name = name
         self._tails: dict[str, Tail] = {}
         self._under: str | None = None
@@ -95,7 +97,7 @@ class Shown:
         """
         found = self._found()
         if self._name is not None and self._name not in found:
-            raise UsageError(_no_log(self._name, found, self._state.logs))
+            raise UsageError(_no_log(self._name, found, self._state.logs, self._run))
         for name in self._chosen(found):
             self._tails[name] = Tail(self._state.log(name))
             self._write(name, self._tails[name].last(lines))
@@ -125,7 +127,20 @@ class Shown:
         sys.stdout.buffer.flush()
 
 
-def _no_log(name: str, found: list[str], directory: Path) -> str:
+def _stages(run: RunDir, name: str) -> list[str]:
+    """Return the stages of a cascade, by what the server said last; of no cascade, none."""
+    try:
+        snapshot = read(read_json(run.state) or {})
+    except (RunDirError, ValueError):
+        return []
+    found = next((version for version in snapshot.versions if version.name == name), None)
+    return [] if found is None else [stage.version for stage in found.cascade]
+
+
+def _no_log(name: str, found: list[str], directory: Path, run: RunDir) -> str:
+    if stages := _stages(run, name):
+        why = f"no log of {name!r}: it is a cascade and has no process of its own"
+        return f"{why}\nhint: name one of its stages: {', '.join(stages)}"
     if not found:
         return f"no logs in {directory}\nhint: name another place with --state-dir"
     near = nearest(name, found)

@@ -16,6 +16,8 @@ from rerank_server.cli.tail import Tail
 from rerank_server.supervisor.rotation import rotate
 from rerank_server.supervisor.rundir import StateDir, prepare_state_dir
 from tests.cli.conftest import Done, finished, program
+from tests.core.state_json import state as served
+from tests.core.state_json import version
 
 
 @pytest.fixture
@@ -80,6 +82,18 @@ def test_one_log_comes_alone_and_50_lines_of_it(state: StateDir) -> None:
     state.log("v1").write_text("".join(f"{number}\n" for number in range(200)))
 
     assert verb(state, "logs", "v1").out == [str(number) for number in range(150, 200)]
+
+
+def test_a_cascade_has_no_log_and_its_stages_are_named(state: StateDir) -> None:
+    stages = [{"version": "v1", "keep": 2}, {"version": "v2", "keep": None}]
+    (state.path.parent / "run").mkdir()
+    told = json.dumps(served(version("v2-fast", "RUNNING") | {"cascade": stages}))
+    (state.path.parent / "run" / "state.json").write_text(told)
+
+    done = verb(state, "logs", "v2-fast")
+
+    said = "error: no log of 'v2-fast': it is a cascade and has no process of its own"
+    assert (done.code, done.err) == (2, [said, "hint: name one of its stages: v1, v2"])
 
 
 def test_a_log_that_is_not_there_is_a_usage_error_with_those_that_are(state: StateDir) -> None:
