@@ -20,7 +20,7 @@ class Result(StrEnum):
     FAILED = "failed"
     """The version could not score it, not in time, or its process died."""
     SHED = "shed"
-    """There was no room for it, or nobody to score it."""
+    """There was no room for it, or nobody to score it, or not soon enough."""
     SKIPPED = "skipped"
     """There is nothing to compare: one document, several queries, or more text than is copied."""
 
@@ -71,6 +71,8 @@ class Copy:
     payload: bytes
     raw: array[float]
     inference_ms: float
+    offered_at: float
+    """Monotonic clock, seconds."""
 
     @property
     def held_bytes(self) -> int:
@@ -78,7 +80,7 @@ class Copy:
         return len(self.payload) + len(self.raw) * self.raw.itemsize
 
 
-def copy_of(original: Original, to: str) -> Copy:
+def copy_of(original: Original, to: str, now: float) -> Copy:
     """Return what is kept of a request until another version scores it."""
     request, scores = original.request, original.scores
     return Copy(
@@ -88,4 +90,5 @@ def copy_of(original: Original, to: str) -> Copy:
         payload=orjson.dumps({"query": request.query, "docs": request.docs}),
         raw=array("d", scores.raw),
         inference_ms=scores.inference_ms,
+        offered_at=now,
     )

@@ -95,7 +95,7 @@ class Mirroring:
             not self._has_room(original.body_bytes)
             or self._route(table, mirror.to) is None
             # The texts may be longer than the body they were made of.
-            or not self._has_room((copy := copy_of(original, mirror.to)).held_bytes)
+            or not self._has_room((copy := copy_of(original, mirror.to, self._clock())).held_bytes)
         ):
             self._tallies.count(original.version, mirror.to, Result.SHED)
         else:
@@ -158,12 +158,16 @@ class Mirroring:
         route = self._route(table, copy.to)
         if route is None:
             return Result.SHED
+        now, most_s = self._clock(), route.limits.request_timeout_s
+        if now - copy.offered_at >= most_s:
+            return Result.SHED
         self._turn += 1
         target = route.targets[self._turn % len(route.targets)]
         errand = Errand(
             payload=copy.payload,
             request_id=copy.request_id,
-            deadline=self._clock() + route.limits.request_timeout_s,
+            # Its own, whoever was in its way: what is too late, the version has failed at.
+            deadline=now + most_s,
             max_queued_pairs=route.limits.max_queued_pairs,
             is_copy=True,
         )

@@ -480,6 +480,27 @@ def test_a_copy_that_waited_is_shed_when_its_turn_comes_too_late(
     run(scenario)
 
 
+def test_a_copy_that_waited_too_long_behind_others_is_shed_and_no_failure(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        worker = Gated()
+        room = Room(tmp_path, worker)
+        most_s = VersionLimits().request_timeout_s
+        room.offer("first")
+        await worker.asked.get()
+        room.offer("second")
+        room.now += 1.0
+        room.offer("third")
+        room.now += most_s - 1.0
+        for _ in range(2):
+            worker.go.release()
+        await room.settle(3)
+        assert room.counted.named() == ["compared", "shed", "compared"]
+        assert (await worker.asked.get()).deadline == room.now + most_s
+        assert room.counted.failures == []
+
+    run(scenario)
+
+
 def mirror_to(other: str | None) -> RoutesTable:
     return replace(mirrored(), mirror=None if other is None else Mirror(other, 1.0))
 
