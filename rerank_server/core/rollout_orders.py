@@ -59,9 +59,11 @@ def started(rollout: Rollout | None, course: Course) -> Rollout:
         UsageError: another one is under way, or holds traffic.
     """
     if rollout is not None and rollout.state is not State.ABORTED:
-        stands = "is under way" if rollout.is_active else f"is done and holds {rollout.share:g}%"
+        to = rollout.course.to
+        if not rollout.is_active:
+            raise UsageError(_held(rollout))
         raise UsageError(
-            f"a rollout to {rollout.course.to} {stands}; end it first: rerank-server rollout abort"
+            f"a rollout to {to} is under way; end it first: rerank-server rollout abort"
         )
     return Rollout(course)
 
@@ -76,9 +78,14 @@ def holding(rollout: Rollout | None) -> str | None:
             f"a rollout to {to} is under way and decides the shares; end it first: "
             "rerank-server rollout abort"
         )
+    return _held(rollout)
+
+
+def _held(rollout: Rollout) -> str:
+    """Return what to do with one that is done, which it would be wrong to just end."""
     return (
-        f"{to} holds {rollout.share:g}% after its rollout; make it the default_version and reload, "
-        "or take all of it back: rerank-server rollout abort"
+        f"{rollout.course.to} holds {rollout.share:g}% after its rollout; make it the "
+        "default_version and reload, or take all of it back: rerank-server rollout abort"
     )
 
 

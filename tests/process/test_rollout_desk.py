@@ -330,7 +330,7 @@ def test_there_is_one_rollout_at_a_time(place: Place) -> None:
     place.turn()
     assert place.order(action="promote") == "applied"
     assert place.order(action="promote") == "applied"
-    assert place.order(action="start", to="v3").startswith("a rollout to v2 is done and holds 100%")
+    assert place.order(action="start", to="v3").startswith("v2 holds 100% after its rollout; make")
     assert place.order(action="pause") == "the rollout to v2 is done; there is nothing to pause"
     assert place.order(action="abort") == "applied"
     assert place.order(action="promote").startswith("the rollout to v2 was aborted")
