@@ -86,7 +86,7 @@ class Views:
         return _json({"status": "ready", "version": version or table.default})
 
     async def versions(self, request: Request) -> Response:
-        """Describe every configured version."""
+        """Describe every configured version, and those that a cascade still answers by."""
         view = exchange_of(request.scope).view
         state = self._state.current()
         shown = [_describe(version) for version in versions(state)]

@@ -98,7 +98,11 @@ def test_a_new_stage_that_cannot_start_leaves_the_cascade_as_it_was(server: Serv
     done = server.cli("reload")
 
     assert done.returncode == 1
+    assert done.stdout == "started: v3\nkept: v1, v2\n"
     assert "v3: " in done.stderr
+    told = server.cli("status").stdout
+    assert "v2-fast: RUNNING (cascade: still v1:1 > v2; stage v3: FAILED: " in told
+    assert "CPU; no longer configured; v2-fast still answers by it)" in told
     answer = server.rerank(docs=DOCS)
     assert answer.headers["X-Rerank-Cascade"] == "v1:4>1; v2:1"
     assert server.version("v2-fast")["cascade"][1]["version"] == "v2"

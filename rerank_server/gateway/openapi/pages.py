@@ -108,7 +108,7 @@ _DURATION = structure(
     [],
 )
 _VERSION = structure(
-    "A configured version as it is now.",
+    "A version as it is now.",
     {
         "name": STRING,
         "enabled": _BOOLEAN,
@@ -137,7 +137,8 @@ _VERSION = structure(
     ["name", "state", "endpoint"],
 )
 _VERSIONS = structure(
-    "Every configured version, in the order of the configuration.",
+    "Every configured version, in the order of the configuration, then those that are in it no "
+    "longer, but that a cascade still answers by.",
     {"default": STRING, "generation": COUNT, "versions": array(ref("Version"))},
     ["default", "generation", "versions"],
 )
