@@ -93,6 +93,12 @@ def test_slow_by_chance_lately_or_in_the_whole_step_keeps_it_open() -> None:
     assert judged(good, odd)["p95_ratio"] is Standing.OPEN
 
 
+def test_a_slow_step_breaks_it_though_the_last_interval_has_too_few_requests() -> None:
+    few, many = figures(10, bucket=SLOW), figures(100, bucket=SLOW)
+
+    assert judged(few, many)["p95_ratio"] is Standing.BROKEN
+
+
 def test_what_may_be_chance_is_said_to_be() -> None:
     odd = with_slow(3, 50)
 
