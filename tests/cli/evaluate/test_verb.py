@@ -201,7 +201,9 @@ def test_a_page_for_standard_output_is_refused(place: Place) -> None:
     done = place.compare("--html", "-")
 
     assert (done.code, place.behaviour.asked) == (2, [])
-    assert done.err == ["error: --html -: the page goes to a file, not to standard output; name one"]
+    assert done.err == [
+        "error: --html -: the page goes to a file, not to standard output; name one"
+    ]
 
 
 def test_a_file_that_is_not_there_is_one_line(place: Place) -> None:
