@@ -171,8 +171,8 @@ class Worker:
         )
         self._service = service
         self._front = await open_front(Path(self._settings.socket), service)
+        self._beat()  # first, so that whoever hears it is ready knows what memory it holds
         self._send(wire.READY, info=facts)
-        self._beat()
         log.info("worker ready", extra=dict(facts))
 
     def _judge_opening(self, task: asyncio.Task[None]) -> None:
