@@ -1,6 +1,6 @@
 """Runs benchmarks, one after the other, and prints what docs/performance.md quotes.
 
-python -m benchmarks                 # all; about 40 minutes on two cores
+python -m benchmarks                 # all; about an hour on two cores
 python -m benchmarks server small    # these parts alone
 """
 
@@ -63,6 +63,10 @@ def _quality() -> None:
     _module("engine", "--queries", "50", "--rounds", "1", "--only", *only)
 
 
+def _mirror() -> None:
+    subprocess.run([sys.executable, "-m", "benchmarks.mirror"], check=True)
+
+
 PARTS: Mapping[str, Callable[[], None]] = {
     "startup": _startup,
     "gateway": _gateway,
@@ -73,6 +77,8 @@ PARTS: Mapping[str, Callable[[], None]] = {
     "engines": _engines,
     "quality": _quality,
     "large": lambda: _module("large"),
+    "cascade": lambda: _module("cascade"),
+    "mirror": _mirror,
 }
 
 
