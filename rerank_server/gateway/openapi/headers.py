@@ -102,8 +102,9 @@ PARAMETERS: dict[str, Json] = {
     "X-Rerank-Mirror": _parameter(
         "X-Rerank-Mirror",
         "`never` keeps the request from being copied, where the server mirrors requests to another "
-        "version: for those that measure it.",
-        {"const": "never"},
+        "version: for those that measure it. Other words mean nothing.",
+        _STRING,
+        example="never",
     ),
     "X-Request-Timeout": _parameter(
         "X-Request-Timeout",
