@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import pty
@@ -46,6 +47,15 @@ def test_a_stream_that_is_no_terminal_gets_lines() -> None:
     assert isinstance(shown_on(io.StringIO()), Lines)
 
 
+def all_of(leader: int) -> str:
+    """Read a terminal to its end: what was written comes in pieces, when the kernel likes."""
+    parts: list[bytes] = []
+    with contextlib.suppress(OSError), os.fdopen(leader, "rb", buffering=0) as terminal:
+        while part := terminal.read(65_536):  # at the end: an input/output error
+            parts.append(part)
+    return b"".join(parts).decode()
+
+
 def test_a_terminal_gets_a_bar_with_size_and_speed() -> None:
     leader, follower = pty.openpty()
     with os.fdopen(follower, "w") as terminal:
@@ -54,8 +64,7 @@ def test_a_terminal_gets_a_bar_with_size_and_speed() -> None:
             shown.update(1_000_000, 4_000_000, "wheel")
             shown.update(4_000_000, 4_000_000, "wheel")
             shown.note("[kept as written]")
-    text = os.read(leader, 65_536).decode()
-    os.close(leader)
+    text = all_of(leader)
 
     assert isinstance(shown, Bar)
     assert "wheel" in text
