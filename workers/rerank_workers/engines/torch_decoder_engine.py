@@ -189,9 +189,8 @@ def load_torch_decoder(context: Context, files: ModelFiles, plan: Plan) -> Torch
 def _is_row_by_row(device: torch.device, dtype: torch.dtype) -> bool:
     """Tell whether prompts are read one after the other.
 
-    Half precision rounds differently with the shape of a batch (by 7% of the spread of the scores
-    in a try), so that a score would depend on its neighbours. On a CPU a prompt by itself fills the
-    cores; a GPU needs the batch.
+    Half precision rounds differently with the shape of a batch, so that a score would depend on
+    its neighbours. On a CPU a prompt by itself fills the cores; a GPU needs the batch.
     """
     return device.type == "cpu" and dtype != torch.float32
 
