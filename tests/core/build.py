@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from rerank_server.core.lifecycle import issue
 from rerank_server.core.reconcile import reconcile
+from rerank_server.core.routing import FallbackReason, Target, VersionRoute
 from rerank_server.core.traffic import Stage
 from rerank_server.core.types import Action, Failure, Fleet, Instance, Slot, State
 from rerank_server.core.wanted import Policy, Replace, Wanted, WantedVersion, WorkerSpec
@@ -135,3 +136,27 @@ def carry_on(
         done += actions
         assert len(done) < 100, "never comes to rest"
     return fleet, done
+
+
+def target(instance: str) -> Target:
+    """Return where a process listens."""
+    return Target(instance, f"/run/w/{instance}.sock")
+
+
+def route(
+    name: str,
+    *instances: str,
+    fallback: tuple[str, ...] = (),
+    absent: FallbackReason | None = None,
+    enabled: bool = True,
+) -> VersionRoute:
+    """Return how a version with these live processes may be reached."""
+    return VersionRoute(
+        name=name,
+        endpoint=f"/rerank/{name}",
+        description="",
+        enabled=enabled,
+        targets=tuple(target(i) for i in instances),
+        absent=absent,
+        fallback=fallback,
+    )

@@ -16,7 +16,6 @@ from rerank_server.core.routing import (
     Choice,
     FallbackReason,
     RoutesTable,
-    Target,
     VersionRoute,
     absence,
     answers,
@@ -28,6 +27,7 @@ from rerank_server.core.routing import (
 )
 from rerank_server.core.traffic import Arm, Mirror, Source, Stage, Traffic
 from rerank_server.names import nearest
+from tests.core.build import route, target
 
 LIMITS = Limits(
     request_timeout_s=60.0,
@@ -36,28 +36,6 @@ LIMITS = Limits(
     body_timeout_s=30.0,
     keep_alive_s=30.0,
 )
-
-
-def target(instance: str) -> Target:
-    return Target(instance, f"/run/w/{instance}.sock")
-
-
-def route(
-    name: str,
-    *instances: str,
-    fallback: tuple[str, ...] = (),
-    absent: FallbackReason | None = None,
-    enabled: bool = True,
-) -> VersionRoute:
-    return VersionRoute(
-        name=name,
-        endpoint=f"/rerank/{name}",
-        description="",
-        enabled=enabled,
-        targets=tuple(target(i) for i in instances),
-        absent=absent,
-        fallback=fallback,
-    )
 
 
 def table(*routes: VersionRoute, default: str = "v1", is_stopping: bool = False) -> RoutesTable:

@@ -12,30 +12,11 @@ from rerank_server.core.routing import (
     Choice,
     FallbackReason,
     RoutesTable,
-    Target,
-    VersionRoute,
     choose,
 )
 from rerank_server.core.stops import away, stops, why
 from rerank_server.core.traffic import Arm, Stage, Traffic
-
-
-def route(
-    name: str,
-    *instances: str,
-    fallback: tuple[str, ...] = (),
-    absent: FallbackReason | None = None,
-    enabled: bool = True,
-) -> VersionRoute:
-    return VersionRoute(
-        name=name,
-        endpoint=f"/rerank/{name}",
-        description="",
-        enabled=enabled,
-        targets=tuple(Target(i, f"/run/w/{i}.sock") for i in instances),
-        absent=absent,
-        fallback=fallback,
-    )
+from tests.core.build import route
 
 
 def table(*arms: Arm) -> RoutesTable:
