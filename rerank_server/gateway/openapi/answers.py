@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rerank_server.gateway.openapi.words import (
+    BOOLEAN,
     COUNT,
     NAME,
     NUMBER,
@@ -14,7 +15,6 @@ from rerank_server.gateway.openapi.words import (
 )
 
 _LIST: Json = {"const": "list"}
-_FLAG: Json = {"type": "boolean"}
 _SCORE: dict[str, Json] = {"index": COUNT, "score": NUMBER}
 _RELEVANCE: dict[str, Json] = {"index": COUNT, "relevance_score": NUMBER}
 _USED: Json = {"prompt_tokens": 22, "total_tokens": 22}
@@ -37,7 +37,7 @@ _NATIVE = structure(
         "version": STRING,
         "scores": array(NUMBER),
         "results": _ranked(
-            {**_SCORE, "doc": STRING, "stage": _STAGE, "truncated": _FLAG, "window": _WINDOW},
+            {**_SCORE, "doc": STRING, "stage": _STAGE, "truncated": BOOLEAN, "window": _WINDOW},
             *("doc", "stage", "truncated", "window"),
         ),
         "fallback": {
@@ -150,7 +150,7 @@ _MIXEDBREAD = structure(
         "data": _ranked({**_SCORE, "input": NAME, "object": {"const": "rank_result"}}),
         "object": _LIST,
         "top_k": COUNT,
-        "return_input": {"type": "boolean"},
+        "return_input": BOOLEAN,
     },
     ["usage", "model", "data", "object", "top_k", "return_input"],
     {

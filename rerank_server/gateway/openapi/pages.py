@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rerank_server.gateway.openapi.words import (
+    BOOLEAN,
     COUNT,
     NAME,
     NUMBER,
@@ -14,7 +15,6 @@ from rerank_server.gateway.openapi.words import (
 )
 from rerank_server.gateway.paths import Page
 
-_BOOLEAN: Json = {"type": "boolean"}
 _OBJECT: Json = {"type": "object"}
 _MAYBE_COUNT: Json = {"type": ["integer", "null"], "minimum": 0}
 _MAYBE_NUMBER: Json = {"type": ["number", "null"]}
@@ -47,7 +47,7 @@ _INFO = structure(
         "max_batch_tokens": COUNT,
         "max_batch_requests": _MAYBE_COUNT,
         "max_client_batch_size": COUNT,
-        "auto_truncate": _BOOLEAN,
+        "auto_truncate": BOOLEAN,
         "tokenization_workers": COUNT,
         "version": STRING,
         "sha": _NULL,
@@ -68,7 +68,7 @@ _CARD = structure(
         "model_description": STRING,
         "max_model_len": _MAYBE_COUNT,
         "digest": _DIGEST,
-        "is_ready": _BOOLEAN,
+        "is_ready": BOOLEAN,
         "cascade": _CASCADE,
     },
     ["id", "object", "model_type", "is_ready"],
@@ -78,7 +78,7 @@ _MODELS = structure(
     {"object": {"const": "list"}, "data": array(ref("Model"))},
     ["object", "data"],
 )
-_AUTH = structure("Whether a key is needed.", {"auth": _BOOLEAN}, ["auth"])
+_AUTH = structure("Whether a key is needed.", {"auth": BOOLEAN}, ["auth"])
 _HEALTH = structure("It answers.", {"status": {"const": "ok"}}, ["status"])
 _PROBED = structure(
     "A process, and how it scored the fixed pairs, of which the first fits best.",
@@ -111,8 +111,8 @@ _VERSION = structure(
     "A version as it is now.",
     {
         "name": STRING,
-        "enabled": _BOOLEAN,
-        "default": _BOOLEAN,
+        "enabled": BOOLEAN,
+        "default": BOOLEAN,
         "state": _STATES,
         "reason": NAME,
         "endpoint": STRING,

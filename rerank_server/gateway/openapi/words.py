@@ -9,6 +9,7 @@ Json = dict[str, object]
 STRING: Json = {"type": "string"}
 NUMBER: Json = {"type": "number"}
 COUNT: Json = {"type": "integer", "minimum": 0}
+BOOLEAN: Json = {"type": "boolean"}
 NAME: Json = {"type": ["string", "null"]}
 FLAG: Json = {"$ref": "#/components/schemas/Flag"}
 FLAG_SCHEMA: Json = {
