@@ -168,6 +168,31 @@ def test_scoring_with_openvino_imports_neither_torch_nor_transformers(version: M
     assert done.stdout == "set()\n"
 
 
+@pytest.mark.process
+def test_a_signal_after_engines_were_dropped_is_handled(version: Make) -> None:
+    program = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from rerank_workers.engines.openvino_engine import load_openvino\n"
+        "signal.signal(signal.SIGUSR2, lambda *_: print('handled'))\n"
+        "engines = [load_openvino(Path(sys.argv[1]), 1, True, 0) for _ in range(2)]\n"
+        "del engines[0]\n"
+        "del engines[0]\n"
+        "os.kill(os.getpid(), signal.SIGUSR2)\n"
+    )
+    graph = version(ARCHITECTURES[0], DYNAMIC) / "model_cpu" / IR_NAME
+
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", program, str(graph)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (0, "handled\n")
+
+
 def test_a_graph_made_elsewhere_is_refused(version: Make, tmp_path: Path) -> None:
     directory = Path(shutil.copytree(version(ARCHITECTURES[0], DYNAMIC), tmp_path / "v1"))
     path = directory / "model_cpu" / IR_NAME

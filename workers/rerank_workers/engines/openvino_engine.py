@@ -8,6 +8,7 @@ score never depends on what stands beside it.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -164,16 +165,15 @@ def load_openvino(
         ModelFilesError: it is no graph OpenVINO can read, or not one of ours.
         DeviceMemoryError: the host has no room for it.
     """
-    ov = _openvino()
-    core = ov.Core()
-    if cache is not None:
-        core.set_property({"CACHE_DIR": str(cache)})
+    ov, core = _openvino(), _core()
     streams = min(STREAMS, threads)
     has_half = use_fp16 and processor().has_half
     try:
         model = core.read_model(path)
         variant = variant_of(model, path)
         options = _options(variant, threads, streams, has_half=has_half)
+        if cache is not None:
+            options["CACHE_DIR"] = str(cache)
         compiled = core.compile_model(model, "CPU", options)
     except MemoryError as error:
         raise DeviceMemoryError(f"{path}: no memory to load it") from error
@@ -194,7 +194,7 @@ def load_openvino(
     return OpenVinoEngine(compiled, streams, MappingProxyType(settings), pad_id, widest)
 
 
-def _options(variant: str, threads: int, streams: int, *, has_half: bool) -> Mapping[str, object]:
+def _options(variant: str, threads: int, streams: int, *, has_half: bool) -> dict[str, object]:
     options: dict[str, object] = {
         "INFERENCE_PRECISION_HINT": "bf16" if has_half else "f32",
         "INFERENCE_NUM_THREADS": threads,
@@ -212,6 +212,18 @@ def _prune(cache: Path) -> None:
         blobs = sorted(cache.glob("*.blob"), key=lambda blob: -blob.stat().st_mtime)
         for blob in blobs[_KEPT:]:
             blob.unlink()
+
+
+@functools.cache
+def _core() -> openvino.Core:
+    """Return the process's only one, which is never dropped.
+
+    Each has a CPU plugin, which gives its thread a stack for signals (for AMX) and puts back, once
+    dropped, the one it found. Where that was of a plugin dropped before, it is gone, and the next
+    signal with a handler kills the process (OpenVINO 2026.4).
+    """
+    core: openvino.Core = _openvino().Core()
+    return core
 
 
 def _openvino() -> ModuleType:
