@@ -122,9 +122,10 @@ class Workers:
             self._happened(Exited(instance, -signal.SIGKILL, "was never spawned"))
 
     def _on_exit(self, instance: str, code: int) -> None:
-        worker = self._workers.pop(instance)
+        worker = self._workers[instance]
         worker.channel.drain()
         worker.channel.close()
+        del self._workers[instance]  # only now: of one that is gone no message is taken
         self._site.janitor.release(worker.child.pid)
         self._site.run.socket(instance).unlink(missing_ok=True)
         detail = describe(
