@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import sys
@@ -106,6 +105,8 @@ class Gateways:
         """End its whole process group at once."""
         if (gateway := self._gateways.get(generation)) is not None:
             gateway.child.kill(dump=False)
+        else:  # issued, but a failed turn of the loop kept it from being spawned
+            self._happened(FrontExited(generation, "was never spawned"))
 
     def _argv(
         self, generation: int, spec: FrontSpec, listen_fd: int, ready_fd: int
@@ -141,8 +142,7 @@ class Gateways:
 
     def _on_exit(self, generation: int, code: int) -> None:
         gateway = self._gateways.pop(generation)
-        with contextlib.suppress(ValueError):
-            self._site.loop.remove_reader(gateway.ready_fd)
+        self._site.loop.remove_reader(gateway.ready_fd)
         os.close(gateway.ready_fd)
         self._site.janitor.release(gateway.child.pid)
         detail = describe(

@@ -1,4 +1,4 @@
-"""What the hands of the loop report of children: all that they said."""
+"""What the hands of the loop report of children: all they said, and that there never was one."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from rerank_server.core.front import FrontExited
 from rerank_server.core.types import Event, Exited, SaidFarewell, Spawned
 from rerank_server.core.wanted import WorkerSpec
+from rerank_server.supervisor.gateway import Gateways
 from rerank_server.supervisor.janitor import Janitor
 from rerank_server.supervisor.rundir import RunDir, StateDir, prepare_run_dir, prepare_state_dir
 from rerank_server.supervisor.site import Site
@@ -83,3 +85,12 @@ def test_all_that_a_worker_said_is_heard_before_its_end(site: Site, short_dir: P
     site.loop.run_until_complete(asyncio.wait_for(ended, 20))
 
     assert [type(event) for event in heard] == [Spawned, SaidFarewell, Exited]
+
+
+def test_a_gateway_that_was_never_spawned_ends_when_it_is_killed(site: Site) -> None:
+    heard: list[object] = []
+    gateways = Gateways(site, heard.append)
+
+    gateways.kill(3)
+
+    assert heard == [FrontExited(3, "was never spawned")]
