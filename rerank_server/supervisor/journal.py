@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import time
@@ -62,7 +63,10 @@ def changes(before: Fleet, after: Fleet) -> Iterator[Change]:
 
 
 class Journal:
-    """Appends to events.jsonl, which may be cut at any time (O_APPEND)."""
+    """Appends to events.jsonl, which may be cut at any time (O_APPEND).
+
+    A disk that is full is logged, not raised: what happened is dealt with all the same.
+    """
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("a", encoding="utf-8", buffering=1)
@@ -80,18 +84,19 @@ class Journal:
         """Append an event of the server itself."""
         self._line({"event": what, **fields})
 
-    def try_note(self, what: str, **fields: object) -> None:
-        """Append an event as `note` does; a disk that is full is logged, not raised."""
-        try:
-            self.note(what, **fields)
-        except OSError as error:
-            problem = {"event": what, "why": error.strerror}
-            log.error("an event cannot be written", extra=problem)
-
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        with self._tolerant():
+            self._file.close()
 
     def _line(self, fields: dict[str, object]) -> None:
         entry = {"time": round(time.time(), 3), **fields}
-        self._file.write(json.dumps(entry, ensure_ascii=False, default=str) + "\n")
+        with self._tolerant():
+            self._file.write(json.dumps(entry, ensure_ascii=False, default=str) + "\n")
+
+    @contextlib.contextmanager
+    def _tolerant(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            log.error("an event cannot be written", extra={"why": error.strerror})

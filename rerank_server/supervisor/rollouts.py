@@ -257,7 +257,7 @@ class Rollouts:
 
     def _note(self, what: str, rollout: Rollout, **fields: object) -> None:
         known = {"version": rollout.course.to, "share": rollout.share, **fields}
-        self._journal.try_note(f"rollout {what}", **known)
+        self._journal.note(f"rollout {what}", **known)
         level = logging.WARNING if what == "aborted" else logging.INFO
         told = {"what": what, "why": fields.get("why")}
         log.log(level, "rollout changed", extra={**told, **dict(list(known.items())[:2])})

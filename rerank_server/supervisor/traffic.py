@@ -106,7 +106,7 @@ class TrafficDesk:
         self._noted, self._actor = traffic, None
         if traffic != noted and (traffic.arms or noted.arms):
             told = {"shares": {arm.version: arm.share for arm in traffic.arms}}
-            self._journal.try_note("traffic changed", **told, source=traffic.source, actor=actor)
+            self._journal.note("traffic changed", **told, source=traffic.source, actor=actor)
             log.info("traffic changed", extra={**told, "source": traffic.source.value})
         while self._outcomes:
             answer(self._run, self._outcomes[0])
@@ -137,7 +137,7 @@ class TrafficDesk:
     def _drop(self, word: Word) -> None:
         self._word = None
         why = "the config's traffic changed"
-        self._journal.try_note("operator's traffic dropped", shares=dict(word.shares), reason=why)
+        self._journal.note("operator's traffic dropped", shares=dict(word.shares), reason=why)
         log.warning("operator's traffic dropped", extra={"shares": dict(word.shares)})
         try:
             self._keep(None)

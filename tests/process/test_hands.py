@@ -5,18 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
-
-import pytest
 
 from rerank_server.core.front import FrontExited
 from rerank_server.core.types import Event, Exited, SaidFarewell, Spawned
 from rerank_server.core.wanted import WorkerSpec
 from rerank_server.supervisor.gateway import Gateways
-from rerank_server.supervisor.janitor import Janitor
-from rerank_server.supervisor.rundir import RunDir, StateDir, prepare_run_dir, prepare_state_dir
 from rerank_server.supervisor.site import Site
 from rerank_server.supervisor.workers import Workers
 
@@ -29,23 +23,6 @@ os.write(control, b"".join(json.dumps(line).encode() + b"\\n" for line in lines)
 os._exit(3)
 """
 """A worker that says more than one read of the channel takes, and is gone at once."""
-
-
-@pytest.fixture
-def site(short_dir: Path) -> Iterator[Site]:
-    """Return the places of a supervisor without one."""
-    run, state = RunDir(short_dir / "run"), StateDir(short_dir / "state")
-    prepare_run_dir(run, os.geteuid())
-    prepare_state_dir(state)
-    with ExitStack() as stack:
-        read_end, write_end = os.pipe2(os.O_CLOEXEC)
-        stack.callback(os.close, read_end)
-        stack.callback(os.close, write_end)
-        janitor = Janitor()
-        stack.callback(janitor.close)
-        loop = asyncio.new_event_loop()
-        stack.callback(loop.close)
-        yield Site(run, state, loop, janitor, read_end)
 
 
 def spec_of(python: Path) -> WorkerSpec:

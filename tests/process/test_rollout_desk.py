@@ -655,8 +655,7 @@ def full_disk(place: Place) -> Iterator[Place]:
     place.journal = Journal(Path("/dev/full"))
     place.flow = Flow(place.run, place.state, place.journal)
     yield place
-    with pytest.raises(OSError, match="No space"):
-        place.journal.close()
+    place.journal.close()
     place.journal = Journal(place.state.events)
 
 
