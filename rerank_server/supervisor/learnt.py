@@ -23,7 +23,7 @@ class LearntFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._saved: Mapping[str, int] = MappingProxyType({})
-        self._saved_at = float("-inf")
+        self._tried_at = float("-inf")
 
     def read(self) -> Mapping[str, int]:
         """Return what was learnt; nothing when the file is missing or of no use."""
@@ -38,9 +38,17 @@ class LearntFile:
         return self._saved
 
     def save(self, learnt: Mapping[str, int], now: float, *, is_last: bool = False) -> None:
-        """Write what is new, not more often than every ten seconds except at the end."""
-        if learnt == self._saved or (now - self._saved_at < _SAVE_EVERY_S and not is_last):
+        """Write what is new, not more often than every ten seconds except at the end.
+
+        A disk that is full is logged, not raised: it is tried again.
+        """
+        if learnt == self._saved or (now - self._tried_at < _SAVE_EVERY_S and not is_last):
             return
+        self._tried_at = now
         kept = dict(list(learnt.items())[-_MOST:])
-        write_json(self._path, {"schema": 1, "bytes": kept})
-        self._saved, self._saved_at = MappingProxyType(dict(learnt)), now
+        try:
+            write_json(self._path, {"schema": 1, "bytes": kept})
+        except OSError as error:
+            log.error("learnt memory cannot be kept", extra={"why": error.strerror})
+        else:
+            self._saved = MappingProxyType(dict(learnt))
