@@ -108,7 +108,9 @@ class Frame:
             return True
         if access.keys:
             try:
-                keys.check(access, method, scope["path"], scope["query_string"], exchange.headers)
+                keys.check(
+                    exchange.view, method, scope["path"], scope["query_string"], exchange.headers
+                )
             except (UnauthorizedError, ForbiddenError):
                 if is_foreign(exchange.view, scope["path"]):
                     exchange.dialect = SUPERSET

@@ -86,6 +86,11 @@ class Health:
         }
 
 
+def has_health(view: View, path: str) -> bool:
+    """Tell whether a path means the health of one version."""
+    return _route(view, path) is not None
+
+
 def _route(view: View | None, path: str) -> VersionRoute | None:
     """Return the version whose health a path means; a version's own path goes before that."""
     if view is None or not path.endswith(_SUFFIX) or path in view.paths:

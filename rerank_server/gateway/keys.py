@@ -6,27 +6,30 @@ import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
 
-from rerank_server.core.access import Access, ApiKey, Scope
+from rerank_server.core.access import PAGES, ApiKey, Scope
 from rerank_server.errors import ForbiddenError, UnauthorizedError
+from rerank_server.gateway.health import has_health
+from rerank_server.gateway.paths import Page
+from rerank_server.gateway.places import place_of
+from rerank_server.gateway.table import View
 
 _OPEN = frozenset(("/health", "/ready"))
-_HANDSHAKE = "/v1/cluster/auth"  # asked without a key, to learn whether one is needed
+_CHOSEN = {Page.DOCS: "/docs", Page.OPENAPI: "/openapi.json"}
 _READS = ("GET", "HEAD")
 _ANY: tuple[Scope, ...] = tuple(Scope)
 
 
-def check(
-    access: Access, method: str, path: str, query: bytes, headers: Mapping[bytes, bytes]
-) -> None:
+def check(view: View, method: str, path: str, query: bytes, headers: Mapping[bytes, bytes]) -> None:
     """Let a request pass, or refuse it.
 
     Raises:
         UnauthorizedError: it brings no key, or none that is known.
         ForbiddenError: its key may not do this.
     """
-    if not access.keys:
+    known = view.table.access.keys
+    if not known:
         return
-    needed = _needed(access, method, path, query)
+    needed = _needed(view, method, path, query)
     if not needed:
         return
     sent = _sent(headers)
@@ -34,27 +37,31 @@ def check(
         raise UnauthorizedError(
             "an API key is needed; send it as Authorization: Bearer KEY or as X-API-Key: KEY"
         )
-    scopes = _scopes(access.keys, sent)
+    scopes = _scopes(known, sent)
     if scopes is None:
         raise UnauthorizedError("the API key is not valid")
     if not set(needed).intersection(scopes):
         raise ForbiddenError(f"the API key may not do this; it takes the scope {needed[0]}")
 
 
-def _needed(access: Access, method: str, path: str, query: bytes) -> tuple[Scope, ...]:
+def _needed(view: View, method: str, path: str, query: bytes) -> tuple[Scope, ...]:
     """Return the scopes of which one lets the request pass; none: it passes without a key.
 
-    Whatever is not known to be open needs a key.
+    What is served at the path decides, not how the path looks: a model's name may look like any
+    other path's end. Whatever is not known to be open needs a key.
     """
     if method not in _READS:
         return (Scope.SCORE,)
-    if path in _OPEN or path.endswith(_HANDSHAKE):
+    if path in _OPEN:
         return ()
-    if path.endswith("/health"):  # a version's; a deep look makes it score
+    if has_health(view, path):  # a version's; a deep look makes it score
         return (Scope.READ,) if b"deep" in query else ()
-    for page in ("/docs", "/openapi.json", "/metrics", "/versions"):
-        if path == page or (path.endswith(page) and page in ("/docs", "/openapi.json")):
-            return (Scope.READ,) if page in access.protect else ()
+    place = place_of(view, path)
+    if place is not None and place.page is Page.AUTH:
+        return ()  # asked without a key, to learn whether one is needed
+    page = path if place is None else _CHOSEN.get(place.page)
+    if page in PAGES:
+        return (Scope.READ,) if page in view.table.access.protect else ()
     return _ANY
 
 

@@ -30,14 +30,19 @@ def find(view: View, path: str) -> Place:
     Raises:
         NotFoundError: no such path; tells the nearest version where the path looks like one.
     """
+    place = place_of(view, path)
+    if place is not None:
+        return place
+    raise _not_found(view, _SLASHES.sub("/", path).rstrip("/"))
+
+
+def place_of(view: View, path: str) -> Place | None:
+    """Return what a path stands for, None where there is no such path."""
     place = view.paths.get(path)
-    if place is not None:
-        return place
-    path = _SLASHES.sub("/", path).rstrip("/")
-    place = view.paths.get(path) or _model(view, path) or _elsewhere(view, path)
-    if place is not None:
-        return place
-    raise _not_found(view, path)
+    if place is None:
+        path = _SLASHES.sub("/", path).rstrip("/")
+        place = view.paths.get(path) or _model(view, path) or _elsewhere(view, path)
+    return place
 
 
 def is_foreign(view: View | None, path: str) -> bool:
