@@ -117,6 +117,15 @@ def test_a_body_that_says_it_is_too_long_is_refused_by_its_length(gateway: Gatew
     assert answer.json()["error"]["code"] == "too_large"
 
 
+def test_a_length_with_many_zeros_in_front_is_that_length(gateway: Gateway) -> None:
+    content = orjson.dumps(GOOD)
+    headers = {"content-length": f"{len(content):05000}"}
+
+    answer = gateway.post(content=content, headers=headers)
+
+    assert answer.status_code == 200
+
+
 def test_a_body_that_grows_too_long_is_refused_while_it_arrives(gateway: Gateway) -> None:
     sent = 0
 
