@@ -99,7 +99,7 @@ class Scoring:
             model=request.model,
             key=key_of(exchange),
         )
-        is_strict = exchange.header(b"x-rerank-strict") in _YES
+        is_strict = (exchange.header(b"x-rerank-strict") or "").lower() in _YES
         exchange.version = choice.version or UNKNOWN
         exchange.patience_s = timeout_s(exchange.headers.get(HEADER), math.inf)
         # From here on a refusal (4xx) is the arm's: what is not valid at all was refused above.

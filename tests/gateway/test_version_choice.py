@@ -136,6 +136,15 @@ def test_strict_forbids_any_fallback(
     assert fleet.workers.visits == []
 
 
+@pytest.mark.parametrize(
+    ("word", "status"), [("True", 503), ("TRUE", 503), (" true ", 503), ("False", 200), ("0", 200)]
+)
+def test_strict_is_asked_for_in_any_case(fleet: Gateway, word: str, status: int) -> None:
+    answer = fleet.post("/rerank/v3", BODY, headers={"x-rerank-strict": word})
+
+    assert answer.status_code == status
+
+
 def test_strict_does_not_walk_to_another_version_after_a_refusal(fleet: Gateway) -> None:
     fleet.workers.behaviours = {"v2.1": Refused(FallbackReason.DRAINING)}
 

@@ -90,7 +90,7 @@ PARAMETERS: dict[str, Json] = {
     ),
     "X-Rerank-Strict": _parameter(
         "X-Rerank-Strict",
-        "`1` or `true` asks for 503 instead of any other version than the one named.",
+        "`1` or `true`, in any case, asks for 503 instead of any version but the one named.",
         _STRING,
     ),
     _KEY: _parameter(
