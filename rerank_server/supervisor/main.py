@@ -13,6 +13,7 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 from rerank_server.supervisor import activation
 from rerank_server.supervisor.desired import Overrides, desire
@@ -61,6 +62,7 @@ def run(options: ServeOptions) -> int:
         ListenError: the address cannot be bound.
         RunDirError: the run or state dir cannot be used.
     """
+    early = _Early()
     service = Notices.take(os.environ, os.getpid())
     inherited = activation.take(os.environ, os.getpid())
     faulthandler.enable()  # a watchdog ends a process that hangs with SIGABRT: it says where
@@ -96,11 +98,24 @@ def run(options: ServeOptions) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, supervisor.stop, signal.Signals(number).name)
         loop.add_signal_handler(signal.SIGHUP, supervisor.hear)
+        if early.rang:
+            loop.call_soon(supervisor.hear)
         gc.collect()
         gc.freeze()
         loop.run_until_complete(supervisor.run())
         _sweep(run_dir)
     return 0
+
+
+class _Early:
+    """Hears a bell that rings before the loop can: unheard, SIGHUP would end the process."""
+
+    def __init__(self) -> None:
+        self.rang = False
+        signal.signal(signal.SIGHUP, self._hear)
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        self.rang = True
 
 
 @contextlib.contextmanager
