@@ -28,7 +28,6 @@ from rerank_server.supervisor.rundir import (
     check_socket_path,
     prepare_run_dir,
     prepare_state_dir,
-    read_json,
 )
 
 BOOT_S = 60.0  # from the spawn to the first state.json: an import and a fork, even on a busy disk
@@ -116,7 +115,7 @@ class Launch:
         """Spawn the command in a session of its own: no Ctrl-C of this terminal reaches it."""
         self._options = options
         self._log = options.state.log("supervisor")
-        self._stale = read_json(options.run.state)
+        self._stale = _content(options.run.state)
         with self._log.open("ab") as output:
             self._log_start = output.tell()
             self._process = subprocess.Popen(
@@ -156,14 +155,16 @@ class Launch:
             process.wait(_POLL_S)
 
     def _published(self) -> Snapshot | None:
-        state = read_json(self._options.run.state)
-        # A killed server may have left its state, even under the pid that is ours now.
-        if state is None or state == self._stale:
+        # A killed server may have left its state, even under the pid that is ours now, and a host
+        # that lost its power an empty file: write_whole does not sync.
+        if _content(self._options.run.state) in (None, self._stale):
             return None
         return read_snapshot(self._options.run, self.pid)
 
     def _failure(self) -> RerankServerError:
         code = self._process.wait()
+        if code == 0:
+            return RerankServerError("the server was told to stop before its versions had settled")
         with self._log.open("rb") as log:
             log.seek(self._log_start)
             lines = log.read().decode(errors="replace").strip().splitlines()
@@ -177,3 +178,11 @@ class Launch:
             return RerankServerError(f"{self._log.parent}: the disk is full; the server {how}")
         last = "".join(f"\n  {line}" for line in lines[-_LAST_LINES:])
         return RerankServerError(f"the server {how} before it served; {self._log} ends:{last}")
+
+
+def _content(path: Path) -> bytes | None:
+    """Return what a file holds, or None when it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None

@@ -99,6 +99,24 @@ def test_what_a_killed_server_left_is_no_obstacle_and_not_shown(fake: Fake) -> N
     assert not any("FAILED" in line for line in done.err)
 
 
+def test_a_state_that_a_lost_host_left_empty_is_no_obstacle(fake: Fake) -> None:
+    prepare_run_dir(fake.options.run, os.getuid())
+    fake.options.run.state.touch()
+    fake.tell(state=READY)
+
+    assert fake.start().code == 0
+
+
+def test_a_start_that_somebody_stops_says_that_and_not_the_end_of_the_log(fake: Fake) -> None:
+    fake.tell(print="stopping")
+    fake.tell(exit=0)
+
+    done = fake.start()
+
+    assert (done.code, done.out) == (1, [])
+    assert done.err[1:] == ["error: the server was told to stop before its versions had settled"]
+
+
 def test_a_server_that_ends_at_once_is_reported_by_its_own_error(fake: Fake) -> None:
     fake.tell(print="something before\nerror: 127.0.0.1:8000 is in use\nsomething after")
     fake.tell(exit=1)
