@@ -53,18 +53,17 @@ class FrontKeeper:
             self.front = issue_front(self.front, action, now)
         return actions
 
-    def perform(self, actions: list[FrontAction]) -> None:
-        """Carry out what was decided; what comes of it comes back as events."""
-        for action in actions:
-            match action:
-                case StartFront(generation, spec):
-                    self._gateways.start(generation, spec, self._listeners.of(spec))
-                case RetireFront():
-                    pass  # routes.json tells it: a newer generation is published
-                case StopFront(generation):
-                    self._gateways.stop(generation)
-                case KillFront(generation):
-                    self._gateways.kill(generation)
+    def perform(self, action: FrontAction) -> None:
+        """Carry out what was decided; what comes of it comes back as an event."""
+        match action:
+            case StartFront(generation, spec):
+                self._gateways.start(generation, spec, self._listeners.of(spec))
+            case RetireFront():
+                pass  # routes.json tells it: a newer generation is published
+            case StopFront(generation):
+                self._gateways.stop(generation)
+            case KillFront(generation):
+                self._gateways.kill(generation)
 
     def close_unused(self, wanted: FrontSpec) -> None:
         """Close the listening sockets that neither `wanted` nor a living gateway uses."""

@@ -25,12 +25,8 @@ from rerank_server.core.shutdown import Shutdown
 from rerank_server.core.types import (
     Action,
     CameLate,
-    Drain,
     Event,
     Fleet,
-    Kill,
-    Start,
-    Stop,
     WasReset,
 )
 from rerank_server.core.wanted import NOTHING, Policy, Wanted
@@ -57,6 +53,7 @@ _STALL_S = 1.0
 _MAX_ROUNDS = 1000
 
 AnyEvent = Event | FrontSpawned | FrontReady | FrontExited
+AnyAction = Action | FrontAction
 
 
 class Supervisor:
@@ -84,8 +81,10 @@ class Supervisor:
         self._gateways = Gateways(site, self._post)
         self._keeper = FrontKeeper(self._gateways, listeners, self._journal)
         self._cards = Cards(site, self._post, self._journal)
-        self._fleet = Fleet()
+        self._fleet = self._recorded = Fleet()
         self._inbox: deque[AnyEvent] = deque()
+        self._due: deque[AnyAction] = deque()
+        """Issued, and not performed yet: a turn that fails leaves them to the next."""
         self._is_stepping = False
         self._shutdown: Shutdown | None = None
         self._actor = "start"
@@ -139,8 +138,6 @@ class Supervisor:
         self._actor = heard.actor
         self._step()
 
-    # --- events -----------------------------------------------------------------------------
-
     def _post(self, event: AnyEvent) -> None:
         self._inbox.append(event)
         if not self._is_stepping:
@@ -163,7 +160,7 @@ class Supervisor:
 
     def _turn(self, now: float) -> None:
         """Take in all events, decide until nothing is new, publish, then act."""
-        before = self._fleet
+        self._rotation.run(now)  # first: a turn that fails writes to the logs, too
         self._notice_stall(now)
         if os.getpid() == 1:  # the init of a container
             reap_strangers(lambda pid: self._workers.owns(pid) or self._gateways.owns(pid))
@@ -171,16 +168,16 @@ class Supervisor:
             self._flow.tend(self._placed(), self._fleet, now)
         for _ in range(_MAX_ROUNDS):
             self._absorb(now)
-            actions, front_actions = self._decide(now)
-            self._publisher.publish(self._picture(), now)
-            self._perform(actions, front_actions)
-            if not (self._inbox or actions or front_actions):
+            self._decide(now)
+            is_settled = not self._due
+            self._publish(now)
+            self._perform()
+            if is_settled and not self._inbox:
                 break
         else:
             log.error("the fleet does not settle", extra={"fleet": repr(self._fleet)})
-        self._record(before)
-        self._rotation.run(now)
-        self._publisher.publish(self._picture(), now)
+        self._record()
+        self._publish(now)
         # Here, where a turn of the loop is done: this feeds the service manager's watchdog.
         self._publisher.notify(self._picture(), time.monotonic())
         self._flow.settle(self._picture().desired, self._actor)
@@ -203,7 +200,7 @@ class Supervisor:
             else:
                 self._fleet = apply(self._fleet, event, now, self._policy())
 
-    def _decide(self, now: float) -> tuple[list[Action], list[FrontAction]]:
+    def _decide(self, now: float) -> None:
         policy = self._policy()
         if self._shutdown is None:
             self._fleet = place(self._desired.wanted, self._fleet, now, policy.gpu)
@@ -213,24 +210,29 @@ class Supervisor:
         actions = reconcile(wanted, self._fleet, now, policy)
         for action in actions:
             self._fleet = issue(self._fleet, action, now)
-        return actions, self._keeper.decide(self._wanted_front(), now, self._front_policy())
+        self._due += actions
+        self._due += self._keeper.decide(self._wanted_front(), now, self._front_policy())
 
-    def _perform(self, actions: list[Action], front_actions: list[FrontAction]) -> None:
+    def _publish(self, now: float) -> None:
+        try:
+            self._publisher.publish(self._picture(), now)
+        except OSError:
+            if self._shutdown is None:
+                raise
+            log.exception("routes or state cannot be written; the server stops all the same")
+
+    def _perform(self) -> None:
         """Hand the actions to the hands; what they do comes back as events."""
-        for action in actions:
-            match action:
-                case Start(instance, spec):
-                    self._workers.start(instance, spec)
-                case Drain(instance):
-                    self._workers.drain(instance)
-                case Stop(instance):
-                    self._workers.stop(instance)
-                case Kill(instance, reason, is_failure):
-                    log.warning("killing worker", extra={"instance": instance, "why": reason})
-                    self._workers.kill(instance, dump=is_failure and not self._is_hurried())
-        self._keeper.perform(front_actions)
+        while self._due:
+            action = self._due.popleft()
+            if isinstance(action, Action):
+                self._workers.perform(action, may_dump=not self._is_hurried())
+            else:
+                self._keeper.perform(action)
 
-    def _record(self, before: Fleet) -> None:
+    def _record(self) -> None:
+        """Tell what changed since this was last done."""
+        before, self._recorded = self._recorded, self._fleet
         for change in changes(before, self._fleet):
             self._journal.write(self._wanted(), change, self._actor)
         self._cards.tend(before, self._fleet, self._alive_at)

@@ -14,15 +14,20 @@ from rerank_server.core.publish import Usage
 from rerank_server.core.routing import FallbackReason
 from rerank_server.core.stats import Counters
 from rerank_server.core.types import (
+    Action,
     Beaten,
     BecameReady,
+    Drain,
     Drained,
     Event,
     Exited,
     Farewell,
+    Kill,
     SaidFarewell,
     Spawned,
     SpawnFailed,
+    Start,
+    Stop,
 )
 from rerank_server.core.wanted import WorkerSpec
 from rerank_server.supervisor.channel import Channel, Message
@@ -66,6 +71,22 @@ class Workers:
         self._happened = happened
         self._beaten = beaten
         self._workers: dict[str, _Worker] = {}
+
+    def perform(self, action: Action, *, may_dump: bool = True) -> None:
+        """Carry out what was decided; what comes of it comes back as events.
+
+        With `may_dump`, what is killed for a fault writes its stacks to its log first.
+        """
+        match action:
+            case Start(instance, spec):
+                self.start(instance, spec)
+            case Drain(instance):
+                self.drain(instance)
+            case Stop(instance):
+                self.stop(instance)
+            case Kill(instance, reason, is_failure):
+                log.warning("killing worker", extra={"instance": instance, "why": reason})
+                self.kill(instance, dump=is_failure and may_dump)
 
     def start(self, instance: str, spec: WorkerSpec) -> None:
         """Spawn a worker and tell it what to be; the outcome comes as an event."""

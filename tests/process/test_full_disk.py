@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from rerank_server.core.front import FrontExited, FrontPolicy, FrontSpec, StartFront
@@ -13,7 +16,9 @@ from rerank_server.supervisor.gateway import Gateways
 from rerank_server.supervisor.journal import Journal
 from rerank_server.supervisor.learnt import LearntFile
 from rerank_server.supervisor.listeners import Listeners
+from rerank_server.supervisor.rotation import LIMIT_BYTES
 from rerank_server.supervisor.site import Site
+from tests.process.server import Server, version_of
 
 SPEC = FrontSpec("127.0.0.1", 8000, 1, "console", "info")
 POLICY = FrontPolicy(stop_timeout_s=45.0, keep_alive_s=30.0)
@@ -50,3 +55,50 @@ def test_learnt_memory_is_tried_to_be_kept_every_ten_seconds(
 
     assert LearntFile(path).read() == {"a": 5}
     assert caplog.messages == ["learnt memory cannot be kept"] * 2
+
+
+@pytest.fixture
+def full(server: Server) -> Server:
+    """Return a server whose routes cannot be written, so that each turn of its loop fails."""
+    server.configure("v1", {"v1": {}})
+    server.start()
+    routes = server.run_dir / "routes.json"
+    routes.unlink()
+    routes.mkdir()  # no file can take its place
+    os.kill(server.pid_of("v1"), signal.SIGKILL)  # so that they change
+    log = server.root / "supervisor.log"
+    failed = "a turn of the loop failed"
+    server.until(lambda: log.read_text().count(failed) >= 2, "two turns had failed")
+    return server
+
+
+@pytest.mark.process
+@pytest.mark.timeout(60)
+def test_what_a_failed_turn_decided_is_done_and_told_by_the_next(full: Server) -> None:
+    (full.run_dir / "routes.json").rmdir()
+
+    full.wait(lambda s: version_of(s, "v1")["restarts"] == 1, "it was started again")
+    full.wait_version("v1", "RUNNING", timeout_s=20)
+
+    assert full.rerank().status_code == 200
+    told = [(e.get("instance"), e.get("to")) for e in full.events()]
+    assert told.count(("v1.1", None)) == told.count(("v1.2", "STARTING")) == 1
+
+
+@pytest.mark.process
+@pytest.mark.timeout(60)
+def test_logs_are_rotated_though_every_turn_fails(full: Server) -> None:
+    log = full.state_dir / "logs" / "v1.log"
+    os.truncate(log, LIMIT_BYTES + 1)
+
+    full.until(log.with_name("v1.log.1").exists, "the log was rotated")
+
+
+@pytest.mark.process
+@pytest.mark.timeout(60)
+def test_a_server_is_stopped_though_it_cannot_say_so(full: Server) -> None:
+    gateway = full.state()["gateway"]["pid"]
+
+    full.stop(timeout_s=10)
+
+    assert not psutil.pid_exists(gateway)
