@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import stat
 import time
 
 from tests.process.server import READY_S, Server
@@ -19,3 +21,42 @@ def test_a_bell_that_rings_before_the_server_listens_for_it_ends_nothing(server:
     server.process.send_signal(signal.SIGHUP)
 
     server.wait_version("v1", "RUNNING")
+
+
+def test_a_rollback_keeps_link_permissions_and_owner_and_finds_the_state_dir(
+    server: Server,
+) -> None:
+    server.configure("v1", {"v1": {}})
+    first = server.config_path.read_text()
+    real = server.config_path.rename(server.root / "real.yaml")
+    server.config_path.symlink_to(real)
+    server.start()
+    real.write_text(first + "# another\nlast_resort: none\n")
+    real.chmod(0o640)
+    if os.geteuid() == 0:
+        os.chown(real, 65534, 65534)
+    owner = (real.stat().st_uid, real.stat().st_gid)
+    assert server.cli("reload").returncode == 0
+
+    done = server.cli("rollback")
+
+    assert done.returncode == 0, done.stderr
+    assert server.config_path.is_symlink()
+    assert real.read_text() == first
+    assert stat.S_IMODE(real.stat().st_mode) == 0o640
+    assert (real.stat().st_uid, real.stat().st_gid) == owner
+
+
+def test_a_rollback_of_a_refused_config_brings_back_the_one_that_runs(server: Server) -> None:
+    server.configure("v1", {"v1": {}})
+    server.start()
+    server.configure("v1", {"v1": {}}, last_resort="none")
+    assert server.cli("reload").returncode == 0
+    second = server.config_path.read_text()
+    server.config_path.unlink()
+    assert server.cli("reload").returncode == 3
+
+    done = server.cli("rollback")
+
+    assert done.returncode == 0, done.stderr
+    assert server.config_path.read_text() == second
