@@ -45,7 +45,8 @@ def rollback(
     if state is None:
         raise NoAnswerError("the server has not said yet what it runs; try again")
     now = snapshot.read(state)
-    history = ConfigHistory(places.state_dir_of(state_dir, run).configs)
+    configs = places.state_dir_of(state_dir, run).configs
+    history = ConfigHistory(configs, Path(now.config))
     chosen = generation
     if chosen is None:
         is_refused = now.config_error is not None

@@ -69,7 +69,7 @@ def run(options: ServeOptions) -> int:
     run_dir, state_dir = RunDir(options.run_dir), StateDir(options.state_dir)
     api_keys = os.environ.pop(VARIABLE, None)
     overrides = Overrides(options.models_dir, options.host, options.port, api_keys)
-    history = ConfigHistory(state_dir.configs)
+    history = ConfigHistory(state_dir.configs, options.config_path)
     desired = desire(options.config_path, overrides, history.next_generation())
     for name in desired.wanted.versions:
         check_socket_path(run_dir, name)

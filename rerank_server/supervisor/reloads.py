@@ -84,7 +84,7 @@ class Reloads:
             desired = replace(desired, wanted=current.wanted)
         else:
             self._supersede(desired.wanted.generation)
-            self._history.accept(desired.wanted.generation, desired.text)
+            self._history.try_accept(desired.wanted.generation, desired.text)
         planned = plan(desired.wanted, fleet)
         replaced = _replaced(planned, fleet)
         for request in valid:

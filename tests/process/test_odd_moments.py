@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import stat
 import time
@@ -60,3 +61,15 @@ def test_a_rollback_of_a_refused_config_brings_back_the_one_that_runs(server: Se
 
     assert done.returncode == 0, done.stderr
     assert server.config_path.read_text() == second
+
+
+def test_a_config_is_taken_on_that_a_full_disk_cannot_keep(server: Server) -> None:
+    server.configure("v1", {"v1": {}})
+    server.start()
+    shutil.rmtree(server.state_dir / "configs")
+    (server.state_dir / "configs").touch()  # fails as a full disk does
+    server.configure("v1", {"v1": {}, "v2": {}})
+
+    done = server.cli("reload")
+
+    assert (done.returncode, done.stdout) == (0, "started: v2\nkept: v1\n"), done.stderr
