@@ -119,7 +119,7 @@ def _load(
         weights = arrange(files, read_weights(files), Output.LOGIT)
         dtype = torch.float32 if name.startswith(TORCH_FP32) else torch.bfloat16
         cpu = torch.device("cpu")
-        return TorchEngine(Bert(weights, cpu, dtype), cpu, {}).logits
+        return TorchEngine(Bert(weights, cpu, dtype), cpu, {}, dtype).logits
     from rerank_workers.engines.openvino_engine import load_openvino
 
     return load_openvino(folder / "openvino.xml", threads, True, pad_id, widest=512).logits

@@ -93,7 +93,7 @@ def engine(directory: Path, dtype: torch.dtype) -> TorchEngine:
     files = read_model_files(directory / "model")
     cpu = torch.device("cpu")
     weights = arrange(files, read_weights(files), Output.LOGIT)
-    return TorchEngine(Bert(weights, cpu, dtype), cpu, {})
+    return TorchEngine(Bert(weights, cpu, dtype), cpu, {}, dtype)
 
 
 @pytest.mark.weights

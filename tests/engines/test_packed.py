@@ -78,10 +78,19 @@ def test_a_rectangle_pads_every_row_to_one_width(lengths: list[int]) -> None:
         ([40], [[0]]),
         ([4, 6, 3], [[1, 0], [2]]),
         ([4, 40, 6], [[1], [2, 0]]),
+        ([3, 3, 3, 3], [[0, 1], [2, 3]]),  # not [0, 1, 2] and a rest
+        ([5, 5, 1], [[0, 1], [2]]),
         ([], []),
     ],
 )
-def test_runs_keep_within_their_tokens_save_for_one_long_row(
-    lengths: list[int], expected: list[list[int]]
-) -> None:
+def test_runs_are_few_and_about_as_large(lengths: list[int], expected: list[list[int]]) -> None:
     assert list(runs([row(length) for length in lengths], 10)) == expected
+
+
+@given(LENGTHS, st.integers(1, 200))
+def test_no_run_exceeds_its_tokens_by_a_whole_row(lengths: list[int], most: int) -> None:
+    cut = list(runs([row(length) for length in lengths], most))
+
+    assert sorted(index for run in cut for index in run) == list(range(len(lengths)))
+    assert all(sum(lengths[index] for index in run[:-1]) < most for run in cut)
+    assert len(cut) <= -(-sum(lengths) // most)

@@ -97,18 +97,29 @@ def rectangle(rows: Sequence[Row], offset_pad: int | None, pad_id: int) -> Packe
     )
 
 
-def runs(rows: Sequence[Row], max_tokens: int) -> Iterator[list[int]]:
-    """Cut rows, longest first, into runs of at most so many tokens; one row always fits."""
+def runs(rows: Sequence[Row], most_tokens: int) -> Iterator[list[int]]:
+    """Cut rows, longest first, into the fewest runs of so many tokens, all about as large.
+
+    A run ends with the row that fills its share, so that it may hold `most_tokens` and part of a
+    row. Were each filled to the brim, a short rest would take its own pass over the weights.
+    """
+    left = sum(map(len, rows))
+    share = _share(left, most_tokens)
     run: list[int] = []
     tokens = 0
     for index in sorted(range(len(rows)), key=lambda index: -len(rows[index])):
-        if run and tokens + len(rows[index]) > max_tokens:
-            yield run
-            run, tokens = [], 0
         run.append(index)
         tokens += len(rows[index])
+        if tokens >= share:
+            yield run
+            left -= tokens
+            run, tokens, share = [], 0, _share(left, most_tokens)
     if run:
         yield run
+
+
+def _share(tokens: int, most_tokens: int) -> float:
+    return tokens / max(1, -(-tokens // most_tokens))
 
 
 def widened(length: int) -> int:
