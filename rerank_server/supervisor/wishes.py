@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from rerank_server.config import VersionConfig
@@ -33,9 +34,12 @@ def wish_of(version: VersionConfig, directory: Path) -> Wish:
 
 
 def weights_bytes(folder: Path) -> int:
-    """Return the size of the weights in a model folder, of one format where there are several."""
+    """Return the size of the weights in a model folder, of one format where there are several.
+
+    A folder that cannot be read has none: what is wrong with it is told where files are examined.
+    """
     sizes = dict.fromkeys(WEIGHTS, 0)
-    if folder.is_dir():
+    with contextlib.suppress(OSError):
         for file in folder.rglob("*"):
             if file.suffix in sizes and file.is_file():
                 sizes[file.suffix] += file.stat().st_size

@@ -67,3 +67,13 @@ def test_a_directory_that_changes_under_the_look_spoils_no_other_version(directo
         someone.join()
 
     assert problems == {(None, "v1")}
+
+
+def test_a_directory_that_cannot_be_looked_at_is_a_problem_of_its_version(
+    directory: Path,
+) -> None:
+    (directory.parent / "config.yaml").write_text(
+        f"default_version: v1\nversions: {{v1: {{}}}}\nmodels_dir: {'x' * 300}\n"
+    )
+
+    assert "cannot be read" in str(wanted(directory).problem)
