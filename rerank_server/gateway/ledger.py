@@ -115,13 +115,18 @@ class LossLedger:
         return {k: e for k, e in self._entries.items() if 0 < e.expires - now <= QUARANTINE_S}
 
     def _write(self, entries: Mapping[str, Entry]) -> None:
-        temporary = self._path.with_suffix(".tmp")  # one name will do: the lock is held
-        temporary.write_bytes(
-            orjson.dumps({digest: [e.expires, *e.workers] for digest, e in entries.items()})
-        )
-        temporary.rename(self._path)
-        self._file.poll()  # nothing new to this process
+        """Tell the others; a disk that is full must not cost a request its answer."""
         self._hold(entries)
+        temporary = self._path.with_suffix(".tmp")  # one name will do: the lock is held
+        content = {digest: [e.expires, *e.workers] for digest, e in entries.items()}
+        try:
+            temporary.write_bytes(orjson.dumps(content))
+            temporary.rename(self._path)
+        except OSError as error:
+            problem = {"why": error.strerror}
+            log.error("deaths cannot be written; only this process knows of them", extra=problem)
+        else:
+            self._file.poll()  # nothing new to this process
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

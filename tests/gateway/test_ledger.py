@@ -119,3 +119,17 @@ def test_a_file_that_was_removed_is_made_again(tmp_path: Path) -> None:
     ledger.record(KILLER, "v1.1")
 
     assert ledger.deaths(KILLER) == 1
+
+
+def test_a_death_that_cannot_be_written_is_remembered_by_who_saw_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger = LossLedger(tmp_path)
+    ledger.record(KILLER, "v1.1")
+    (tmp_path / "losses.tmp").mkdir()  # fails as a full disk does
+
+    assert ledger.record(KILLER, "v1.2") == 2
+    assert ledger.deaths(KILLER) == 2
+    ledger.clear(KILLER)
+    assert ledger.is_empty()
+    assert caplog.messages == ["deaths cannot be written; only this process knows of them"] * 2
