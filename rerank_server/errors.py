@@ -150,6 +150,10 @@ class OverloadedError(RerankServerError):
     retry_after_s = 1
 
 
+class ServerFullError(OverloadedError):
+    """The server holds as much as it may, of all versions; try again shortly."""
+
+
 class ModelError(RerankServerError):
     """The model failed on this request."""
 

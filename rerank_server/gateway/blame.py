@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rerank_server.core.routing import RoutesTable
-from rerank_server.errors import RerankServerError, TooLargeError, WorkerLostError
+from rerank_server.errors import RerankServerError, ServerFullError, TooLargeError, WorkerLostError
 from rerank_server.gateway.exchange import Exchange
 from rerank_server.gateway.gate import Hold
 
@@ -13,8 +13,9 @@ def is_arms_own(
 ) -> bool:
     """Tell whether the arm answers for a failure that came after the split had chosen it.
 
-    It does for all but these: a request that is too large for the default as well, one that
-    only processes of other versions died with, and one refused because it killed before.
+    It does for all but these: a request that is too large for the default as well, one for which
+    the server had no room, whoever was to answer, one that only processes of other versions died
+    with, and one refused because it killed before.
     """
     match error:
         case TooLargeError():
@@ -22,6 +23,8 @@ def is_arms_own(
             return request is None or hold.is_taken_by(
                 table.default, request.queries or (request.query,), request.docs
             )
+        case ServerFullError():
+            return False
         case WorkerLostError():
             return exchange.arm in error.versions
         case _:

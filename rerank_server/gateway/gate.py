@@ -9,7 +9,7 @@ from typing import Self
 
 from rerank_server.core.limits import Limits, VersionLimits
 from rerank_server.core.routing import RoutesTable
-from rerank_server.errors import OverloadedError, TooLargeError
+from rerank_server.errors import OverloadedError, ServerFullError, TooLargeError
 
 _NO_LIMITS = VersionLimits()
 
@@ -74,18 +74,18 @@ class Hold:
 
         Raises:
             TooLargeError: there never will be.
-            OverloadedError: there is none now.
+            ServerFullError: there is none now.
         """
         if body_bytes > self.max_body_bytes:
             raise _body_too_large(self.max_body_bytes)
         if self._gate.load.body_bytes + body_bytes > self.limits.max_in_flight_bytes:
-            raise OverloadedError("the server holds as many bytes of requests as it may")
+            raise ServerFullError("the server holds as many bytes of requests as it may")
 
     def add(self, body_bytes: int) -> None:
         """Hold a received part of the body.
 
         Raises:
-            TooLargeError, OverloadedError: as for `expect`.
+            TooLargeError, ServerFullError: as for `expect`.
         """
         load = self._gate.load
         load.body_bytes += body_bytes
@@ -94,27 +94,28 @@ class Hold:
         if self._body_bytes > self.max_body_bytes:
             raise _body_too_large(self.max_body_bytes)
         if load.body_bytes > self.limits.max_in_flight_bytes:
-            raise OverloadedError("the server holds as many bytes of requests as it may")
+            raise ServerFullError("the server holds as many bytes of requests as it may")
 
     def enter(self, version: str, queries: Sequence[str], docs: Sequence[str]) -> VersionLimits:
         """Take the request in to be scored by `version`, and return that version's limits.
 
         Raises:
             TooLargeError: body or documents are larger or more than that version takes.
-            OverloadedError: too much is in flight already.
+            OverloadedError: too much of that version's is in flight already.
+            ServerFullError: not of that version's, but of all.
         """
         route = self._table.versions.get(version)
         own = _NO_LIMITS if route is None else route.limits
         self._check_size(own, queries, docs)
         everyone, ours = self._gate.load, self._gate.of(version)
-        if everyone.requests >= self.limits.max_concurrent_requests:
-            raise OverloadedError("the server works on as many requests as it may")
-        if everyone.pairs + len(docs) > self.limits.max_queued_pairs:
-            raise OverloadedError("as many documents wait for their scores as may")
         if ours.requests >= own.max_concurrent_requests:
             raise OverloadedError(f"version {version} works on as many requests as it may")
         if ours.body_bytes + self._body_bytes > own.max_in_flight_bytes:
             raise OverloadedError(f"version {version} holds as many bytes of requests as it may")
+        if everyone.requests >= self.limits.max_concurrent_requests:
+            raise ServerFullError("the server works on as many requests as it may")
+        if everyone.pairs + len(docs) > self.limits.max_queued_pairs:
+            raise ServerFullError("as many documents wait for their scores as may")
         self._pairs = len(docs)
         self._load = ours
         ours.body_bytes += self._body_bytes

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from rerank_server.core.evidence import Tally
-from rerank_server.core.limits import VersionLimits
+from rerank_server.core.limits import Limits, VersionLimits
 from rerank_server.core.routing import FallbackReason, RoutesTable, VersionRoute
 from rerank_server.core.traffic import Arm, Stage, Traffic
 from rerank_server.gateway.upstream import Lost, Refused
@@ -94,6 +94,33 @@ def test_a_request_that_is_not_valid_says_nothing_of_an_arm(
 
     assert gateway.post(body=body, headers=JSON | headers).status_code in (400, 413)
     assert blamed(gateway) == NONE
+
+
+@pytest.mark.parametrize(
+    "full", [Limits(max_concurrent_requests=0), Limits(max_queued_pairs=1), Limits()]
+)
+def test_what_a_full_server_refuses_is_no_failure_of_the_arm(
+    gateway: Gateway, full: Limits
+) -> None:
+    is_full = full != Limits()
+    gateway.show(replace(split(), limits=full))
+
+    assert gateway.post(body=BODY).status_code == (429 if is_full else 200)
+    assert blamed(gateway) == (NONE if is_full else Tally(1, 0))
+
+
+@pytest.mark.parametrize(
+    "own", [VersionLimits(max_concurrent_requests=0), VersionLimits(max_in_flight_bytes=1)]
+)
+@pytest.mark.parametrize("server", [Limits(), Limits(max_concurrent_requests=0)])
+def test_an_arm_that_is_full_itself_answers_for_what_it_refuses(
+    gateway: Gateway, own: VersionLimits, server: Limits
+) -> None:
+    full = replace(route("v2", "v2.1"), limits=own)
+    gateway.show(replace(split(full), limits=server))
+
+    assert gateway.post(body=BODY).status_code == 429
+    assert blamed(gateway) == FAILED
 
 
 # --- lost workers -------------------------------------------------------------------------------
