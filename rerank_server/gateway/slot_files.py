@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import bisect
 import logging
+import os
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Protocol, cast
 
@@ -22,6 +23,9 @@ log = logging.getLogger(__name__)
 
 BROKEN = (RuntimeError, ValueError, struct.error, UnicodeDecodeError)
 """What reading a file raises that makes no sense."""
+
+_FIRST_BYTES = 1 << 16  # what prometheus_client gives a file that is empty; it doubles a full one
+_MOST_BESIDE_KEY_BYTES = 28  # of one entry: length, padding, value, time
 
 Kind = Literal["counter", "histogram", "gauge_livesum"]
 
@@ -37,14 +41,17 @@ class _File(Protocol):
 
 
 class Series:
-    """One number of this process, with its labels."""
+    """One number of this process, with its labels; in memory alone while the disk is full."""
 
-    __slots__ = ("_file", "_key", "_value")
+    __slots__ = ("_file", "_find", "_key", "_value")
 
-    def __init__(self, file: _File, key: str) -> None:
-        self._file = file
+    def __init__(self, find: Callable[[], _File | None], key: str) -> None:
+        """Take the number up where it stands in the file found; None: there is no room for it."""
+        self._find = find
         self._key = key
-        self._value = file.read_value(key)[0]
+        self._value = 0.0
+        self._file: _File | None = None
+        self._settle()
 
     def add(self, amount: float = 1.0) -> None:
         """Add to it; a slot's former value goes on."""
@@ -53,7 +60,15 @@ class Series:
     def set(self, value: float) -> None:
         """Make it `value`."""
         self._value = value
-        self._file.write_value(self._key, value, 0.0)
+        if self._file is None:
+            self._settle()
+        if self._file is not None:
+            self._file.write_value(self._key, self._value, 0.0)
+
+    def _settle(self) -> None:
+        self._file = self._find()
+        if self._file is not None:
+            self._value += self._file.read_value(self._key)[0]
 
 
 class SlotFiles:
@@ -63,13 +78,14 @@ class SlotFiles:
         self._directory = directory
         self._slot = slot
         self._files: dict[Kind, _File] = {}
+        self._full: set[Kind] = set()
 
     def series(
         self, kind: Kind, metric: str, sample: str, labels: Mapping[str, str], description: str
     ) -> Series:
         """Return the series of a metric's sample with these labels, made if it is not there."""
         key = mmap_key(metric, sample, list(labels), list(labels.values()), description)
-        return Series(self._file(kind), key)
+        return Series(lambda: self._with_room(kind, key), key)
 
     def close(self) -> None:
         """Close the files. Idempotent."""
@@ -77,14 +93,20 @@ class SlotFiles:
             file.close()
         self._files.clear()
 
-    def _file(self, kind: Kind) -> _File:
-        file = self._files.get(kind)
-        if file is None:
-            path = self._directory / f"{kind}_{self._slot}.db"
-            if path.exists() and not is_readable(path):
-                log.error("metrics file is broken; starting anew", extra={"file": path.name})
-                path.unlink()
-            file = self._files[kind] = _open(path)
+    def _with_room(self, kind: Kind, key: str) -> _File | None:
+        path = self._directory / f"{kind}_{self._slot}.db"
+        try:
+            file = self._files.get(kind)
+            if file is None:
+                file = self._files[kind] = _open(path)
+            _make_room(path, len(key.encode()) + _MOST_BESIDE_KEY_BYTES)
+        except OSError as error:
+            if kind not in self._full:
+                problem = {"file": path.name, "why": error.strerror}
+                log.error("new metrics cannot be kept for now", extra=problem)
+            self._full.add(kind)
+            return None
+        self._full.discard(kind)
         return file
 
 
@@ -141,4 +163,36 @@ def is_readable(path: Path) -> bool:
 
 
 def _open(path: Path) -> _File:
+    """Open a file whose blocks are all there.
+
+    prometheus_client's own are sparse: where the disk is full, the first write to a page of one
+    would end the process with SIGBUS.
+
+    Raises:
+        OSError: there is no room for it.
+    """
+    if path.exists() and not is_readable(path):
+        log.error("metrics file is broken; starting anew", extra={"file": path.name})
+        path.unlink()
+    with path.open("ab") as file:
+        size = os.fstat(file.fileno()).st_size
+        try:
+            os.posix_fallocate(file.fileno(), 0, size or _FIRST_BYTES)
+        except OSError:
+            if size == 0:
+                path.unlink()
+            raise
     return cast(_File, MmapedDict(str(path)))  # type: ignore[no-untyped-call]  # has no types
+
+
+def _make_room(path: Path, entry_bytes: int) -> None:
+    """Get blocks for one more entry, as `_open` does.
+
+    Raises:
+        OSError: there is no room for it.
+    """
+    with path.open("r+b") as file:
+        (used,) = struct.unpack("i", file.read(4))
+        size = os.fstat(file.fileno()).st_size
+        if used + entry_bytes > size:
+            os.posix_fallocate(file.fileno(), 0, 2 * size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -122,6 +123,59 @@ def test_four_processes_are_summed_and_what_was_in_flight_dies_with_a_killed_one
             assert total(metrics, "reranker_requests_total") == 25.0
             assert total(metrics, "reranker_gateway_in_flight_requests") == 20.0
             assert sorted(path.name for path in tmp_path.iterdir()) == files
+    metrics.close()
+
+
+@contextmanager
+def no_room() -> Iterator[None]:
+    """Let no file of this process grow, as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_what_a_full_disk_has_no_room_for_is_counted_and_kept_once_it_has(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    metrics = Metrics(tmp_path)
+    with no_room():
+        metrics.count(finished("v1"))
+        metrics.count(finished("v1"))
+        assert total(metrics, "reranker_requests_total") == 0.0
+
+    metrics.count(finished("v1"))
+
+    assert total(metrics, "reranker_requests_total") == 3.0
+    assert total(metrics, "reranker_request_duration_seconds_count") == 3.0
+    assert caplog.messages == ["new metrics cannot be kept for now"] * 2  # two kinds of files
+    metrics.close()
+
+
+def test_a_file_that_cannot_grow_keeps_what_it_has(tmp_path: Path) -> None:
+    metrics = Metrics(tmp_path)
+    metrics.count(finished("v0"))
+    with no_room():
+        for number in range(1000):
+            metrics.count(finished(f"v{number}"))
+        kept = total(metrics, "reranker_requests_total")
+        assert 100 < kept < 1001
+
+    for number in range(1000):
+        metrics.count(finished(f"v{number}"))
+
+    assert total(metrics, "reranker_requests_total") == 2001.0
+    metrics.close()
+
+
+def test_the_blocks_of_a_file_are_there_before_they_are_written(tmp_path: Path) -> None:
+    metrics = Metrics(tmp_path)
+
+    for path in tmp_path.glob("*.db"):
+        found = path.stat()
+        assert found.st_blocks * 512 >= found.st_size > 0
     metrics.close()
 
 
