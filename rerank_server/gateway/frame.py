@@ -24,6 +24,8 @@ from rerank_server.gateway.body import ClientGoneError
 from rerank_server.gateway.dialects.superset import SUPERSET
 from rerank_server.gateway.exchange import Exchange, RequestIds, attach
 from rerank_server.gateway.places import is_foreign
+from rerank_server.gateway.split import headers as traffic_headers
+from rerank_server.gateway.split import split_of
 from rerank_server.gateway.table import Routes
 from rerank_server.gateway.trace import trace_of
 
@@ -90,6 +92,7 @@ class Frame:
                 _report(error, exchange)
                 return  # too late for an answer: the server closes the unfinished one
             translated, more = _translate(error, exchange)
+            more += traffic_headers(split_of(exchange))
             await send_error(receive, send, exchange, translated, more)
 
     async def _is_turned_away(self, scope: Scope, send: Send, exchange: Exchange) -> bool:

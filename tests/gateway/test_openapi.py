@@ -210,6 +210,8 @@ def test_the_failures_have_their_headers_and_formats() -> None:
     assert {s for s, said in by_status.items() if "Retry-After" in said["headers"]} == {429, 503}
     assert "WWW-Authenticate" in by_status[401]["headers"]
     assert "Allow" in by_status[405]["headers"]
+    decided = {s for s, said in by_status.items() if "X-Rerank-Traffic" in said["headers"]}
+    assert decided == {400, 413, 422, 424, 429, 500, 502, 503, 504}
     for status in (401, 403, 413, 429, 502, 503, 504):
         own = document["paths"]["/rerank"]["post"]["responses"][str(status)]["$ref"]
         foreign = document["paths"]["/v1/rerank"]["post"]["responses"][str(status)]["$ref"]

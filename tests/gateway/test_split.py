@@ -14,7 +14,7 @@ from starlette.types import Message
 from rerank_server.core.routing import FallbackReason, RoutesTable
 from rerank_server.core.traffic import Arm, Source, Traffic, arm_of
 from rerank_server.gateway.upstream import Lost, Refused
-from tests.gateway.fakes import route, table
+from tests.gateway.fakes import failure, route, table
 from tests.gateway.harness import Gateway, series
 
 BODY = {"query": "q", "docs": ["a"]}
@@ -151,6 +151,23 @@ def test_the_servers_own_format_says_it_in_the_body_too(gateway: Gateway) -> Non
         "by": "request",
         "source": "config",
     }
+
+
+def test_an_error_says_whose_it_was_once_that_was_decided(gateway: Gateway) -> None:
+    gateway.show(split(("v2", 100.0)))
+    gateway.workers.behaviours = {"v2.1": failure(500, "model_error")}
+
+    failed = gateway.post(body=BODY)
+    foreign = gateway.post("/v1/rerank", COHERE)
+    invalid = gateway.post(body={"query": "q"})
+    by_name = gateway.post("/rerank/v2", BODY)
+
+    statuses = [each.status_code for each in (failed, foreign, invalid, by_name)]
+    assert statuses == [500, 500, 400, 500]
+    for answer in (failed, foreign):
+        assert answer.headers["x-rerank-traffic"] == "v2; share=100; by=request; source=config"
+    assert "x-rerank-traffic" not in invalid.headers
+    assert "x-rerank-traffic" not in by_name.headers
 
 
 def test_where_nothing_is_split_nothing_is_said(gateway: Gateway) -> None:

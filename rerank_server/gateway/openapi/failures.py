@@ -110,6 +110,8 @@ _MORE_HEADERS = {
     429: ("Retry-After",),
     503: ("Retry-After",),
 }
+_DECIDED = (400, 413, 422, 424, 429, 500, 502, 503, 504)
+"""Of score requests, possibly after the split had chosen a version."""
 _PAGES = (401, 403, 404, 405, 429, 500, 503)
 _TEI_TYPES = {400: "empty", 413: "validation", 422: "validation", 429: "overloaded"}
 _TEI_TYPES[503] = "unhealthy"
@@ -151,9 +153,11 @@ def _response(status: int, schema: str) -> Json:
         for name, shape, value in _examples(status)
         if schema in (shape, "Error")
     }
+    is_decided = status in _DECIDED and schema in ("Error", "TeiError")
+    split = ("X-Rerank-Traffic",) if is_decided else ()
     return {
         "description": _FAILURES[status].about,
-        "headers": headers("X-Request-ID", *_MORE_HEADERS.get(status, ())),
+        "headers": headers("X-Request-ID", *_MORE_HEADERS.get(status, ()), *split),
         "content": {_JSON: {"schema": ref(schema), "examples": examples}},
     }
 
