@@ -48,6 +48,7 @@ class Janitor:
         )
         assert self._popen.stdin is not None
         self._pipe = self._popen.stdin.fileno()
+        os.set_blocking(self._pipe, False)
 
     @property
     def pid(self) -> int:
@@ -62,14 +63,18 @@ class Janitor:
         """Forget a process group: its leader is gone."""
         self._write(b"-%d\n" % group)
 
-    def close(self) -> None:
-        """End it; groups still watched are killed. Blocks until it is gone."""
+    def close(self, timeout_s: float = 5.0) -> None:
+        """End it; groups still watched are killed. Blocks until it is gone, by force if need be."""
         assert self._popen.stdin is not None
         with contextlib.suppress(OSError):
             self._popen.stdin.close()
-        self._popen.wait()
+        try:
+            self._popen.wait(timeout_s)
+        except subprocess.TimeoutExpired:  # somebody has stopped it
+            self._popen.kill()
+            self._popen.wait()
 
     def _write(self, line: bytes) -> None:
-        # A janitor that was itself killed must not take the server down with it.
+        # A janitor that was itself killed or stopped must not take the server down with it.
         with contextlib.suppress(OSError):
             os.write(self._pipe, line)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from pathlib import Path
+
+import pytest
 
 from rerank_server.core.front import FrontExited
 from rerank_server.core.types import Event, Exited, SaidFarewell, Spawned
 from rerank_server.core.wanted import WorkerSpec
 from rerank_server.supervisor.gateway import Gateways
+from rerank_server.supervisor.janitor import Janitor
 from rerank_server.supervisor.site import Site
 from rerank_server.supervisor.workers import Workers
 
@@ -71,3 +75,14 @@ def test_a_gateway_that_was_never_spawned_ends_when_it_is_killed(site: Site) -> 
     gateways.kill(3)
 
     assert heard == [FrontExited(3, "was never spawned")]
+
+
+@pytest.mark.timeout(20)
+def test_a_janitor_that_was_stopped_holds_nobody_up() -> None:
+    janitor = Janitor()
+    os.kill(janitor.pid, signal.SIGSTOP)
+
+    for _ in range(20_000):  # more than its pipe takes
+        janitor.release(1 << 22)  # no group there could be
+
+    janitor.close(timeout_s=0.1)
