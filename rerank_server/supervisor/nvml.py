@@ -14,10 +14,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from rerank_server.core.devices import NO_GPUS, Gpu, Sight
+from rerank_server.core.devices import NO_GPUS, Sight
+from rerank_server.supervisor.gpu_cards import Card, found, look
 from rerank_server.supervisor.host_memory import free_bytes
 
 if TYPE_CHECKING:
@@ -45,29 +45,6 @@ def has_driver(environ: Mapping[str, str], cache: Path = _CACHE) -> bool:
     return False
 
 
-def visible(listed: str | None, uuids: Sequence[str]) -> list[int | str]:
-    """Return the cards that CUDA_VISIBLE_DEVICES lets this server see, in its order.
-
-    A card is its place among `uuids`, a part of a card (MIG) its own UUID. As CUDA does, the
-    list ends at the first entry that names nothing.
-    """
-    if listed is None:
-        return list(range(len(uuids)))
-    found: list[int | str] = []
-    for entry in (word.strip() for word in listed.split(",")):
-        if entry.startswith("MIG-"):
-            found.append(entry)
-            continue
-        by_uuid = [n for n, uuid in enumerate(uuids) if entry and uuid.startswith(entry)]
-        if entry.isdecimal() and int(entry) < len(uuids):
-            found.append(int(entry))
-        elif len(by_uuid) == 1:
-            found.append(by_uuid[0])
-        else:
-            break
-    return list(dict.fromkeys(found))
-
-
 class GpuWatch:
     """Looks once a second, and hands each look to the loop. Of the loop's thread, save `_look`."""
 
@@ -77,6 +54,7 @@ class GpuWatch:
         self._end = threading.Event()
         self._is_silent = False
         self._trouble: str | None = None
+        self._told = ""
 
     def start(self) -> Sight:
         """Return what is known at once: that there are no cards, or that they are looked for."""
@@ -121,7 +99,7 @@ class GpuWatch:
         while not self._end.is_set():
             try:
                 pynvml.nvmlInit()
-                cards = _cards(pynvml, os.environ.get("CUDA_VISIBLE_DEVICES"))
+                cards = found(pynvml, os.environ.get("CUDA_VISIBLE_DEVICES"))
                 if cards:
                     has_seen = True
                     self._look(pynvml, cards)
@@ -138,71 +116,21 @@ class GpuWatch:
                     pynvml.nvmlShutdown()  # whatever comes back is opened anew
             self._end.wait(LOOK_EVERY_S)
 
-    def _look(self, pynvml: ModuleType, cards: Sequence[_Card]) -> None:
+    def _look(self, pynvml: ModuleType, cards: Sequence[Card]) -> None:
         """Look again and again; raises what the driver as a whole raises."""
         names = ", ".join(f"{card.index}: {card.name}" for card in cards)
-        log.info("GPUs found", extra={"gpus": names})
+        if names != self._told:  # opened anew after trouble, they are no news
+            self._told = names
+            log.info("GPUs found", extra={"gpus": names})
         while not self._end.is_set():
-            gpus = [card.look(pynvml) for card in cards]
+            gpus = look(pynvml, cards)
             host = free_bytes(Path("/"))
-            self._hand(Sight(time.monotonic(), tuple(gpus), host_free_bytes=host))
+            self._hand(Sight(time.monotonic(), gpus, host_free_bytes=host))
             self._end.wait(LOOK_EVERY_S)
 
     def _hand(self, sight: Sight) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
             self._loop.call_soon_threadsafe(self._seen, sight)
-
-
-class _Card:
-    """One card, or one part of a card, that this server may see."""
-
-    def __init__(self, pynvml: ModuleType, index: int, handle: object) -> None:
-        self.index = index
-        self._handle = handle
-        self.uuid = str(pynvml.nvmlDeviceGetUUID(handle))
-        self.name = str(pynvml.nvmlDeviceGetName(handle))
-        self._last = Gpu(index, self.uuid, self.name, 0, 0, is_lost=True)
-
-    def look(self, pynvml: ModuleType) -> Gpu:
-        """Return what the driver says of it now; raises what concerns more than this card."""
-        try:
-            memory = pynvml.nvmlDeviceGetMemoryInfo(self._handle)
-        except pynvml.NVMLError as error:
-            if error.value != pynvml.NVML_ERROR_GPU_IS_LOST:
-                raise
-            if not self._last.is_lost:
-                log.error("a GPU is lost", extra={"gpu": self.index, "driver": str(error)})
-            self._last = Gpu(self.index, self.uuid, self.name, self._last.total_bytes, 0, True)
-            return self._last
-        self._last = Gpu(
-            index=self.index,
-            uuid=self.uuid,
-            name=self.name,
-            total_bytes=int(memory.total),
-            free_bytes=int(memory.free),
-            used=self._processes(pynvml),
-        )
-        return self._last
-
-    def _processes(self, pynvml: ModuleType) -> Mapping[int, int]:
-        """Return bytes by pid; empty in a container, whose pids the driver does not know."""
-        used: dict[int, int] = {}
-        with contextlib.suppress(pynvml.NVMLError):
-            for process in pynvml.nvmlDeviceGetComputeRunningProcesses(self._handle):
-                if process.usedGpuMemory is not None:
-                    used[int(process.pid)] = int(process.usedGpuMemory)
-        return MappingProxyType(used)
-
-
-def _cards(pynvml: ModuleType, listed: str | None) -> list[_Card]:
-    count = pynvml.nvmlDeviceGetCount()
-    handles = [pynvml.nvmlDeviceGetHandleByIndex(n) for n in range(count)]
-    uuids = [str(pynvml.nvmlDeviceGetUUID(handle)) for handle in handles]
-    chosen = [
-        handles[entry] if isinstance(entry, int) else pynvml.nvmlDeviceGetHandleByUUID(entry)
-        for entry in visible(listed, uuids)
-    ]
-    return [_Card(pynvml, index, handle) for index, handle in enumerate(chosen)]
 
 
 def _absent(pynvml: ModuleType) -> frozenset[int]:

@@ -1,7 +1,8 @@
 /* A libnvidia-ml.so.1 without a card: serves what lies in the directory FAKE_NVML_DIR.
  *
- *   cards     one line a card: uuid name total_mb tenants_mb state   (state: ok | lost)
+ *   cards     one line a card: uuid name total_mb tenants_mb state   (state: ok | lost | sick | foreign)
  *   mode      ok | hang | error | unloaded        (missing: ok)
+ *   memory    there while the memory of no card can be told
  *   return_s  how long the memory of a process that is gone is still taken
  *   claims/   one file a process, named by its pid: uuid mb
  *
@@ -21,7 +22,7 @@
 #define CARDS 8
 #define CLAIMS 256
 
-enum { OK = 0, NOT_LOADED = 9, UNKNOWN = 999, IS_LOST = 15, NOT_FOUND = 6, TOO_SMALL = 7 };
+enum { OK = 0, NOT_LOADED = 9, UNKNOWN = 999, IS_LOST = 15, NOT_FOUND = 6, TOO_SMALL = 7, UNSUPPORTED = 3, FORBIDDEN = 4 };
 
 typedef struct { char uuid[64], name[64], state[16]; unsigned long long total, tenants; } Card;
 typedef struct { unsigned long long total, free, used; } Memory;
@@ -131,6 +132,8 @@ static int card_of(const int *handle, Card *card)
     if (code) return code;
     if (*handle >= count) return IS_LOST;
     *card = cards[*handle];
+    if (strcmp(card->state, "sick") == 0) return UNKNOWN;
+    if (strcmp(card->state, "foreign") == 0) return FORBIDDEN;
     return strcmp(card->state, "lost") == 0 ? IS_LOST : OK;
 }
 
@@ -148,17 +151,18 @@ int nvmlDeviceGetCount_v2(unsigned int *count)
 int nvmlDeviceGetHandleByIndex_v2(unsigned int index, void **handle)
 {
     if (index >= CARDS) return NOT_FOUND;
+    Card card;
     places[index] = (int)index;
     *handle = &places[index];
-    return trouble();
+    return card_of(*handle, &card);
 }
 
 int nvmlDeviceGetUUID(const int *handle, char *text, unsigned int length)
 {
     Card card;
     int code = card_of(handle, &card);
-    if (code == OK || code == IS_LOST) snprintf(text, length, "%s", card.uuid);
-    return code == IS_LOST ? OK : code;
+    if (code == OK) snprintf(text, length, "%s", card.uuid);
+    return code;
 }
 
 int nvmlDeviceGetName(const int *handle, char *text, unsigned int length)
@@ -175,6 +179,11 @@ int nvmlDeviceGetMemoryInfo(const int *handle, Memory *memory)
     Process found[CLAIMS];
     unsigned long long used;
     int code = card_of(handle, &card), count;
+    FILE *file = open_in("memory");
+    if (file) {
+        fclose(file);
+        return UNSUPPORTED;
+    }
     if (code) return code;
     count = read_claims(card.uuid, found);
     used = card.tenants * MB;

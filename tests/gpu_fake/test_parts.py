@@ -8,9 +8,10 @@ import pytest
 
 from rerank_server.config import parse
 from rerank_server.core.wanted import MB
+from rerank_server.supervisor.gpu_cards import visible
 from rerank_server.supervisor.host_memory import free_bytes
 from rerank_server.supervisor.learnt import LearntFile
-from rerank_server.supervisor.nvml import LIBRARY, has_driver, visible
+from rerank_server.supervisor.nvml import LIBRARY, has_driver
 from rerank_server.supervisor.wishes import weights_bytes, wish_of
 
 UUIDS = ["GPU-aaaa-1", "GPU-aabb-2", "GPU-cccc-3"]

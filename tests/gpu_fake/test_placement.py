@@ -101,6 +101,48 @@ def test_only_the_cards_the_server_may_see_are_used(
     assert version["degraded"] is None
 
 
+@pytest.mark.parametrize("state", ["lost", "sick"])
+def test_a_card_that_is_dead_from_the_start_leaves_the_others(
+    server: CardServer, state: str
+) -> None:
+    server.cards.set(0, state=state)
+    server.cards.set(1)
+
+    server.serve({"v1": server.pretending()})
+
+    assert server.wait_on("v1", "cuda:1")["degraded"] is None
+    shown = server.cli("status", "-v").stdout
+    assert "gpu 0: no answer, lost" in shown
+    assert "gpu 1: Fake, " in shown
+
+
+def test_a_card_of_another_container_is_not_counted(server: CardServer) -> None:
+    server.cards.set(0, state="foreign")
+    server.cards.set(1)
+
+    server.serve({"v1": server.pretending()})
+
+    version = server.wait_on("v1", "cuda:0")
+    assert visible_to(version["instances"][0]["pid"]) == "GPU-fake-1"
+
+
+def test_a_card_whose_memory_cannot_be_told_is_told_of_once(server: CardServer) -> None:
+    server.cards.set()
+    server.cards.write("memory", "refused")
+    server.rewrite({"v1": server.pretending()})
+    server.spawn()
+
+    server.wait_on("v1", "cpu")
+    server.wait(
+        lambda s: version_of(s, "v1")["instances"][0]["uptime_s"] > 3.5,
+        "the driver was asked again and again",
+    )
+
+    log = (server.root / "supervisor.log").read_text()
+    assert log.count("GPUs found") == 1
+    assert log.count("the GPU driver is in trouble") == 1
+
+
 @pytest.mark.parametrize("mode", ["unloaded", "no cards"])
 def test_a_driver_without_a_card_is_as_good_as_none(server: CardServer, mode: str) -> None:
     if mode == "unloaded":
