@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import get_args
+from typing import TypedDict, get_args
 
 from rerank_server.core.devices import Gpu, Sight
+from rerank_server.core.lifecycle import apply, issue
 from rerank_server.core.placed import place, placed
-from rerank_server.core.types import Fleet
+from rerank_server.core.reconcile import reconcile
+from rerank_server.core.types import BecameReady, Fleet, Start
 from rerank_server.core.wanted import MB, GpuPolicy, Replace, Wanted, WantedVersion, Wish
-from tests.core.build import spec
+from tests.core.build import POLICY, spec
 
 GPU_POLICY = GpuPolicy(
     pressure_after_s=3.0,
@@ -18,7 +20,18 @@ GPU_POLICY = GpuPolicy(
     recover_margin_bytes=200 * MB,
     cool_down_s=5.0,
 )
+PATIENT = replace(POLICY, beat_timeout_s=1e9)
+"""Takes no silence for a hang."""
 MODES = get_args(Replace)
+
+
+class _Falls(TypedDict):
+    fallback: bool
+    threshold: int
+
+
+FALLS: _Falls = {"fallback": True, "threshold": 1500}
+"""What lets a version go to the CPU under pressure."""
 
 
 def card(index: int = 0, *, free: int, total: int = 8000, is_lost: bool = False) -> Gpu:
@@ -84,3 +97,22 @@ def where(asked: Wanted, name: str) -> list[str]:
     """Return the device of each replica that has one; with `!` when it must not start yet."""
     version = asked.versions[name]
     return [s.device + ("!" if s in version.held else "") for s in version.specs]
+
+
+def placed_on(asked: Wanted, *cards: Gpu, host: int | None = None) -> Wanted:
+    """Return what is wanted, placed on these cards; `host` is main memory in MB."""
+    return decide(asked, seeing(Fleet(), look(*cards, host=host)))[0]
+
+
+def running(asked: Wanted, before: Fleet, now: float = 0.0) -> Fleet:
+    """Return the fleet with all that may start started, and running."""
+    for _ in range(10):
+        placed, before = decide(asked, before, now)
+        starts = [a for a in reconcile(placed, before, now, PATIENT) if isinstance(a, Start)]
+        if not starts:
+            return before
+        for start in starts:
+            before = apply(issue(before, start, now), BecameReady(start.instance, {}), now, PATIENT)
+        now += 1.0
+        before = seeing(before, replace(before.devices.sight, at=now))
+    raise AssertionError("does not come to rest")
