@@ -7,13 +7,22 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from rerank_server.core.lifecycle import issue
+from rerank_server.core.limits import Limits
 from rerank_server.core.reconcile import reconcile
 from rerank_server.core.routing import FallbackReason, Target, VersionRoute
 from rerank_server.core.traffic import Stage
-from rerank_server.core.types import Action, Failure, Fleet, Instance, Slot, State
+from rerank_server.core.types import Action, Drain, Failure, Fleet, Instance, Slot, Start, State
 from rerank_server.core.wanted import Policy, Replace, Wanted, WantedVersion, WorkerSpec
 
 POLICY = Policy(start_slots=2)
+ONE_SLOT = replace(POLICY, start_slots=1)
+LIMITS = Limits(
+    request_timeout_s=60.0,
+    max_body_bytes=1 << 20,
+    max_docs=1000,
+    body_timeout_s=30.0,
+    keep_alive_s=30.0,
+)
 
 
 def spec(name: str = "v1", files: str = "a") -> WorkerSpec:
@@ -85,6 +94,10 @@ def worker(
     )
 
 
+HUNG = replace(worker(state=State.STOPPING), is_killed=True, doom="hung", ready_at=1.0)
+"""A process that ran, and was killed for a hang."""
+
+
 def failure(
     name: str = "v1",
     files: str = "a",
@@ -136,6 +149,16 @@ def carry_on(
         done += actions
         assert len(done) < 100, "never comes to rest"
     return fleet, done
+
+
+def started(actions: list[Action]) -> list[str]:
+    """Return which processes these actions start."""
+    return [a.instance for a in actions if isinstance(a, Start)]
+
+
+def drained(actions: list[Action]) -> list[str]:
+    """Return which processes these actions drain."""
+    return [a.instance for a in actions if isinstance(a, Drain)]
 
 
 def target(instance: str) -> Target:
