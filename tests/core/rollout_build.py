@@ -78,3 +78,10 @@ def interval(rollout: Rollout, *sights: Sight) -> tuple[Rollout, Decision | None
 def without_tau(course: Course = COURSE) -> Course:
     """Return a course that does not ask for mirrored requests."""
     return replace(course, guards=replace(course.guards, mirror_tau=None))
+
+
+def why(decision: Decision | None) -> str:
+    """Return why a rollout was aborted, as this decision did."""
+    assert decision is not None
+    assert (decision.outcome, decision.after) == ("aborted", 0.0)
+    return decision.why

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from rerank_server.core import snapshot
+
 TIME = 1_800_000_000.0
 STARTED_AT = TIME - 7 * 3600
 
@@ -116,6 +118,11 @@ def state(
         "rollout": {"current": rollout, "outcomes": {}},
         "versions": list(versions),
     }
+
+
+def view(version: dict[str, object]) -> snapshot.VersionView:
+    """Return what is read of one version."""
+    return snapshot.read(state(version)).versions[0]
 
 
 def arms(source: str, **shares: float) -> dict[str, object]:
