@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +96,13 @@ def finished(
         stdin=subprocess.DEVNULL,
     )
     return Done(done.returncode, done.stdout.splitlines(), done.stderr.splitlines())
+
+
+def started(fake: Fake, picture: dict[str, object]) -> None:
+    """Start the fake; it has published this state."""
+    picture["time"] = time.time()
+    fake.tell(state=picture)
+    assert fake.start(wait="0").code in (0, 1)
 
 
 @pytest.fixture
