@@ -9,9 +9,7 @@ server's packages come in through a `.pth` file of plain paths, since a virtual 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import importlib.util
-import json
 import os
 import shutil
 import site
@@ -25,10 +23,8 @@ from pathlib import Path
 from rerank_server.catalog.command import CommandFailed, lines, pip_reason
 from rerank_server.catalog.progress import Progress
 from rerank_server.catalog.staging import disk_errors
+from rerank_server.core.environment import STAMP, stamp
 from rerank_server.errors import CatalogError
-
-STAMP = "rerank-server.stamp"
-"""File of an environment that says what it was built from; also what a restart is decided by."""
 
 _TOLD = ("Collecting ", "Downloading ", "Building wheel", "Installing collected")
 _PROBE_S = 30.0
@@ -43,11 +39,11 @@ def needs_install(directory: Path) -> bool:
     requirements = directory / "requirements.txt"
     if not requirements.is_file():
         return False
-    stamp = directory / ".venv" / STAMP
-    if not stamp.is_file() or not _python(directory / ".venv").exists():
+    found = directory / ".venv" / STAMP
+    if not found.is_file() or not _python(directory / ".venv").exists():
         return True
     with disk_errors(directory):
-        return stamp.read_text(encoding="utf-8") != _stamp(requirements)
+        return found.read_text(encoding="utf-8") != _stamp(requirements)
 
 
 def install(directory: Path, progress: Progress, *, force: bool = False) -> bool:
@@ -130,15 +126,8 @@ def _base_paths() -> list[str]:
 
 def _stamp(requirements: Path) -> str:
     """Describe what an environment is built from."""
-    return json.dumps(
-        {
-            "requirements_sha256": hashlib.sha256(requirements.read_bytes()).hexdigest(),
-            "python": sys.version,
-            "prefix": sys.base_prefix,
-            "paths": _base_paths(),
-        },
-        indent=2,
-    )
+    facts = {"python": sys.version, "prefix": sys.base_prefix, "paths": _base_paths()}
+    return stamp(requirements.read_bytes(), facts)
 
 
 def _relocate(building: Path, final: Path) -> None:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 
 STAMP = "rerank-server.stamp"
-"""File in an environment that says what it was built from."""
+"""File in an environment that says what it was built from; its change restarts the version."""
 
 FAILURE = ".venv-failed.json"
 """File in a version's directory that says why its environment could not be built."""
@@ -17,9 +18,14 @@ FAILURE = ".venv-failed.json"
 _DIGEST = "requirements_sha256"
 
 
-def fits(stamp: str, requirements: bytes) -> bool:
+def stamp(requirements: bytes, facts: Mapping[str, object]) -> str:
+    """Return the text of the stamp: these requirements, and what else it was built from."""
+    return json.dumps({_DIGEST: _digest(requirements), **facts}, indent=2)
+
+
+def fits(text: str, requirements: bytes) -> bool:
     """Tell whether an environment with this stamp was built from these requirements."""
-    return _fields(stamp).get(_DIGEST) == _digest(requirements)
+    return _fields(text).get(_DIGEST) == _digest(requirements)
 
 
 def failure(reason: str, requirements: bytes) -> str:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rerank_server.catalog.environment import STAMP, install, needs_install
+from rerank_server.catalog.environment import install, needs_install
 from rerank_server.catalog.progress import Silent
+from rerank_server.core.environment import STAMP
 from rerank_server.errors import CatalogError
 
 if TYPE_CHECKING:

@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from rerank_server.core.environment import failure, fits, reason
+from rerank_server.core.environment import failure, fits, reason, stamp
 
 OURS = b"tinylib==1.0\n"
 OTHERS = b"tinylib==2.0\n"
@@ -18,10 +16,10 @@ def test_a_failed_install_is_told_for_the_requirements_that_failed() -> None:
 
 
 def test_a_stamp_fits_the_requirements_it_was_made_from() -> None:
-    stamp = json.dumps(json.loads(failure("", OURS)) | {"python": "3.11", "paths": ["/base"]})
+    text = stamp(OURS, {"python": "3.11", "paths": ["/base"]})
 
-    assert fits(stamp, OURS)
-    assert not fits(stamp, OTHERS)
+    assert fits(text, OURS)
+    assert not fits(text, OTHERS)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"requirements_sha256": 3}'])
