@@ -12,8 +12,8 @@ from pathlib import Path
 
 from rerank_server.catalog import version_code
 from rerank_server.catalog.environment import needs_install
-from rerank_server.catalog.layout import is_weights
 from rerank_server.catalog.staging import disk_errors
+from rerank_server.core.weights import is_weights
 from rerank_server.errors import CatalogError
 from rerank_server.names import is_version_name
 

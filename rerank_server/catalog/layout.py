@@ -30,9 +30,6 @@ _TOKENIZER_FILES = frozenset(
 _LOADABLE = frozenset({"tokenizer.json", "vocab.txt", "vocab.json"})
 """A folder with one of these, or with a SentencePiece model, can be tokenized with."""
 
-WEIGHT_SUFFIXES = (".safetensors", ".bin", ".onnx", ".xml")
-"""Weights of PyTorch, ONNX and OpenVINO."""
-
 # Weights in the order of preference: the safe format, PyTorch's, a graph.
 _WEIGHTS = (
     re.compile(r"^model(-\d+-of-\d+)?\.safetensors$"),
@@ -65,11 +62,6 @@ def arrange(paths: Iterable[str]) -> Mapping[str, str]:
     if not any(_can_tokenize(place) for place in places.values()):
         raise CatalogError("no tokenizer in it (tokenizer.json or a vocabulary)")
     return {names[name]: place for name, place in places.items()}
-
-
-def is_weights(name: str) -> bool:
-    """Whether a file, by its name, holds weights a version can run."""
-    return name.endswith(WEIGHT_SUFFIXES)
 
 
 def require_inside(path: str) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rerank_server.catalog.layout import is_weights
+from rerank_server.core.weights import is_weights
 from rerank_server.errors import CatalogError
 
 _CODE = "rerank.py"

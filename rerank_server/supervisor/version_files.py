@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from rerank_server.core import environment
-from rerank_server.supervisor.wishes import WEIGHTS
+from rerank_server.core.weights import is_weights
 
 
 def examine(directory: Path, source: str, models: Collection[str]) -> tuple[str, str | None]:
@@ -31,7 +31,7 @@ def find_problem(directory: Path, source: str, model: str) -> str | None:
     """Return why the files in a version directory cannot be served, in one line, or None."""
     weights = directory / model
     has_weights = weights.is_dir() and any(
-        file.suffix in WEIGHTS for file in weights.rglob("*") if file.is_file()
+        is_weights(file.name) for file in weights.rglob("*") if file.is_file()
     )
     has_code = (directory / "rerank.py").is_file()
     if not has_weights and not (has_code and not weights.exists() and _is_bare(directory)):

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from rerank_server.config import VersionConfig
 from rerank_server.core.wanted import MB, Wish
-
-WEIGHTS = (".safetensors", ".bin", ".onnx", ".xml", ".pt")
+from rerank_server.core.weights import SUFFIXES
 
 
 def wish_of(version: VersionConfig, directory: Path) -> Wish:
@@ -38,7 +37,7 @@ def weights_bytes(folder: Path) -> int:
 
     A folder that cannot be read has none: what is wrong with it is told where files are examined.
     """
-    sizes = dict.fromkeys(WEIGHTS, 0)
+    sizes = dict.fromkeys(SUFFIXES, 0)
     with contextlib.suppress(OSError):
         for file in folder.rglob("*"):
             if file.suffix in sizes and file.is_file():

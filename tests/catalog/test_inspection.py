@@ -67,6 +67,13 @@ def test_a_name_outside_the_rule_is_a_problem(tmp_path: Path) -> None:
 
 
 @pytest.mark.process
+def test_weights_the_server_takes_are_no_problem(sound: Path) -> None:
+    (sound / "model" / "model.safetensors").rename(sound / "model" / "model.pt")
+
+    assert texts(sound) == []
+
+
+@pytest.mark.process
 def test_a_model_folder_without_weights_is_a_problem(sound: Path) -> None:
     (sound / "model" / "model.safetensors").unlink()
 
