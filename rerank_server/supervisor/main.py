@@ -82,24 +82,18 @@ def run(options: ServeOptions) -> int:
         listeners = Listeners(inherited)
         stack.callback(listeners.close)
         listeners.open(desired.front)
-        lifeline_read, lifeline_write = os.pipe2(os.O_CLOEXEC)
-        stack.callback(os.close, lifeline_write)
-        stack.callback(os.close, lifeline_read)
+        lifeline = stack.enter_context(_lifeline())
         janitor = Janitor()
         stack.callback(janitor.close)
         loop = stack.enter_context(_event_loop())
-        site = Site(run_dir, state_dir, loop, janitor, lifeline_read)
+        site = Site(run_dir, state_dir, loop, janitor, lifeline)
         history.accept(desired.wanted.generation, desired.text)
         reloads = Reloads(run_dir, options.config_path, overrides, history)
         digests = Digests(state_dir.digests, fingerprint)
         stack.callback(digests.close)
         publisher = Publisher(run_dir, options.config_path, listeners, service, digests)
         supervisor = Supervisor(site, desired, reloads, listeners, publisher)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, supervisor.stop, signal.Signals(number).name)
-        loop.add_signal_handler(signal.SIGHUP, supervisor.hear)
-        if early.rang:
-            loop.call_soon(supervisor.hear)
+        _hear_signals(loop, supervisor, early)
         gc.collect()
         gc.freeze()
         loop.run_until_complete(supervisor.run())
@@ -116,6 +110,25 @@ class _Early:
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
         self.rang = True
+
+
+def _hear_signals(loop: asyncio.AbstractEventLoop, supervisor: Supervisor, early: _Early) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, supervisor.stop, signal.Signals(number).name)
+    loop.add_signal_handler(signal.SIGHUP, supervisor.hear)
+    if early.rang:
+        loop.call_soon(supervisor.hear)
+
+
+@contextlib.contextmanager
+def _lifeline() -> Iterator[int]:
+    """Hold a pipe whose read end, given to children, ends with this process."""
+    read_end, write_end = os.pipe2(os.O_CLOEXEC)
+    try:
+        yield read_end
+    finally:
+        os.close(read_end)
+        os.close(write_end)
 
 
 @contextlib.contextmanager
