@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from rerank_server.core.evidence import Figures, Tally
+from rerank_server.core.evidence import Figures
 
 _CERTAIN_FAILURES = 3
 _CERTAIN_Z = 3.0  # one time in a thousand, for a ratio that is exactly at its limit
@@ -86,13 +86,20 @@ def is_certain(guards: Guards, recent: Figures) -> bool:
 
 def reference_p95_s(guards: Guards, record: Record) -> float | None:
     """Return the others' 95th percentile: the newest that stands on enough requests."""
-    others = _reference(guards, record)
-    return record.others_p95_s if others is None else others.p95_s
+    return _reference(guards, record, record.recent)[0]
 
 
-def _reference(guards: Guards, record: Record) -> Tally | None:
-    enough = (f for f in (record.recent, record.step) if f.others.answered >= guards.min_requests)
-    return next((f.others for f in enough), None)
+def _reference(guards: Guards, record: Record, figures: Figures) -> tuple[float | None, float]:
+    """Return the others' 95th percentile that these figures are held to, and its `spread`.
+
+    That of the same time, if it stands on enough requests: an hour that is slow for all versions
+    is not held to one that was quick. What the others took when they last had enough counts as
+    exact: nothing will make it known any better.
+    """
+    for known in (figures, record.recent, record.step):
+        if known.others.answered >= guards.min_requests:
+            return known.others.p95_s, 1 / known.others.answered
+    return record.others_p95_s, 0.0
 
 
 def _is_beyond_chance(share: float, limit: float, spread: float) -> bool:
@@ -127,10 +134,10 @@ def _time(guards: Guards, record: Record) -> Finding:
     reference = reference_p95_s(guards, record)
 
     def ratio(figures: Figures) -> float | None:
-        p95_s = figures.arm.p95_s
-        if figures.arm.answered < least or p95_s is None or not reference:
+        p95_s, others_s = figures.arm.p95_s, _reference(guards, record, figures)[0]
+        if figures.arm.answered < least or p95_s is None or not others_s:
             return None
-        return p95_s / reference
+        return p95_s / others_s
 
     value, standing = _standing(record, ratio, lambda found: found > limit)
     if standing is Standing.OPEN and reference is None and record.is_alone:
@@ -138,7 +145,10 @@ def _time(guards: Guards, record: Record) -> Finding:
     chance = ""
     if standing is Standing.BROKEN and not _is_slow(guards, record):
         standing, chance = Standing.OPEN, ", which may be chance"
-    p95_s = record.recent.arm.p95_s or record.step.arm.p95_s
+    windows = (record.recent, record.step)
+    shown = next((f for f in windows if (ratio(f) or 0.0) > limit), None)  # what broke it, if any
+    shown = shown or next((f for f in windows if f.arm.answered >= least), record.step)
+    p95_s, reference = shown.arm.p95_s, _reference(guards, record, shown)[0]
     theirs = "unknown" if reference is None else f"{reference * 1000:.1f} ms"
     own = "unknown" if p95_s is None else f"{p95_s * 1000:.1f} ms"
     text = f"p95 is {own}, that of the others {theirs} (at most {limit:g} times){chance}"
@@ -148,20 +158,18 @@ def _time(guards: Guards, record: Record) -> Finding:
 def _is_slow(guards: Guards, record: Record) -> bool:
     """Tell whether too many answers are above the limit for chance to explain them.
 
-    The p95 of a few hundred requests goes up and down by half, whoever answers. What the others
-    took when they last had enough counts as exact: nothing will make it known any better.
+    The p95 of a few hundred requests goes up and down by half, whoever answers.
     """
-    reference, others = reference_p95_s(guards, record), _reference(guards, record)
-    assert reference is not None, "there was a ratio to it"
-    known = 0.0 if others is None else 1 / others.answered
 
-    def is_slow(arm: Tally) -> bool:
+    def is_slow(figures: Figures) -> bool:
+        arm, (reference, spread) = figures.arm, _reference(guards, record, figures)
+        assert reference is not None, "there was a ratio to it"
         if arm.answered < guards.min_requests:
             return False
         share = arm.slower_than(guards.p95_ratio * reference) / arm.answered
-        return _is_beyond_chance(share, _SLOW_SHARE, 1 / arm.answered + known)
+        return _is_beyond_chance(share, _SLOW_SHARE, 1 / arm.answered + spread)
 
-    return is_slow(record.recent.arm) or is_slow(record.step.arm)
+    return is_slow(record.recent) or is_slow(record.step)
 
 
 def _tau(guards: Guards, limit: float, record: Record) -> Finding:

@@ -14,7 +14,7 @@ from rerank_server.core.guards import (
     judge,
     reference_p95_s,
 )
-from tests.core.rollout_build import FAST, SLOW, figures
+from tests.core.rollout_build import FAST, SLOW, figures, tally
 
 GUARDS = Guards(error_ratio=0.02, p95_ratio=1.5, min_requests=50, mirror_tau=0.6)
 GOOD = figures(100, compared=100)
@@ -97,6 +97,15 @@ def test_a_slow_step_breaks_it_though_the_last_interval_has_too_few_requests() -
     few, many = figures(10, bucket=SLOW), figures(100, bucket=SLOW)
 
     assert judged(few, many)["p95_ratio"] is Standing.BROKEN
+
+
+def test_an_hour_that_was_slow_for_all_is_not_held_to_a_quick_one() -> None:
+    then, now = Figures(tally(200, bucket=SLOW), tally(1000, bucket=SLOW)), figures(10)
+
+    (found,) = (f for f in judge(GUARDS, Record(now, then.plus(now))) if f.guard == "p95_ratio")
+
+    assert found.standing is Standing.HOLDS
+    assert "of the others 1" in found.text  # of the same hour
 
 
 def test_what_may_be_chance_is_said_to_be() -> None:
