@@ -8,7 +8,6 @@ server's packages come in through a `.pth` file of plain paths, since a virtual 
 
 from __future__ import annotations
 
-import fcntl
 import importlib.util
 import os
 import shutil
@@ -16,13 +15,12 @@ import site
 import subprocess
 import sys
 import venv
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 from rerank_server.catalog.command import CommandFailed, lines, pip_reason
 from rerank_server.catalog.progress import Progress
-from rerank_server.catalog.staging import disk_errors
+from rerank_server.catalog.staging import disk_errors, locked
 from rerank_server.core.environment import STAMP, stamp
 from rerank_server.errors import CatalogError
 
@@ -58,7 +56,8 @@ def install(directory: Path, progress: Progress, *, force: bool = False) -> bool
     """
     if not (directory / "requirements.txt").is_file():
         return False
-    with disk_errors(directory), _locked(directory):
+    refusal = f"another process is installing the requirements of {directory.name} right now"
+    with disk_errors(directory), locked(directory, refusal):
         if not force and not needs_install(directory):
             return False
         building = directory / ".venv-building"
@@ -167,18 +166,3 @@ def _runs(python: Path) -> bool:
 def _remove(directory: Path) -> None:
     if directory.exists():
         shutil.rmtree(directory)
-
-
-@contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise CatalogError(
-                f"another process is installing the requirements of {directory.name} right now"
-            ) from error
-        yield
-    finally:
-        os.close(descriptor)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from rerank_server.catalog.command import CommandFailed, lines
 from rerank_server.catalog.stages import Stages
+from rerank_server.catalog.staging import locked
 from rerank_server.errors import CatalogError
 
 FOLDER = "model_cpu"
@@ -49,7 +47,7 @@ def optimize(
         CatalogError: model_cpu/ is there already, another process is at work on the directory, or
             the program failed (with its last words).
     """
-    with _locked(directory):
+    with locked(directory, f"another process is at work on {directory} right now"):
         had_one = (directory / FOLDER).exists()
         if had_one and not force:
             raise CatalogError(
@@ -101,16 +99,3 @@ def _tidy(directory: Path, *, had_one: bool) -> None:
     place, previous = directory / FOLDER, directory / PREVIOUS
     if had_one and not place.exists() and previous.exists():
         previous.rename(place)  # killed between its two renames
-
-
-@contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise CatalogError(f"another process is at work on {directory} right now") from error
-        yield
-    finally:
-        os.close(descriptor)

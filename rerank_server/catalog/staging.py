@@ -146,6 +146,24 @@ def disk_errors(path: Path) -> Iterator[None]:
                 raise CatalogError(f"{where}: {error.strerror or error}") from error
 
 
+@contextmanager
+def locked(directory: Path, refusal: str) -> Iterator[None]:
+    """Hold a directory's lock while the block runs; it goes with the process, however that ends.
+
+    Raises:
+        CatalogError: another process holds it; says `refusal`.
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CatalogError(refusal) from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _locked(path: Path) -> int:
     """Make and lock the directory; the descriptor holds the lock until it is closed."""
     while True:
