@@ -16,19 +16,14 @@ from rerank_server.core.front import (
     FrontReady,
     FrontSpawned,
     FrontSpec,
+    StopFront,
 )
 from rerank_server.core.lifecycle import apply, forget, issue
 from rerank_server.core.placed import place, placed
 from rerank_server.core.reconcile import next_deadline, reconcile
 from rerank_server.core.served import point
 from rerank_server.core.shutdown import Shutdown
-from rerank_server.core.types import (
-    Action,
-    CameLate,
-    Event,
-    Fleet,
-    WasReset,
-)
+from rerank_server.core.types import Action, CameLate, Drain, Event, Fleet, Stop, WasReset
 from rerank_server.core.wanted import NOTHING, Policy, Wanted
 from rerank_server.supervisor.cards import Cards
 from rerank_server.supervisor.desired import Desired
@@ -54,6 +49,7 @@ _MAX_ROUNDS = 1000
 
 AnyEvent = Event | FrontSpawned | FrontReady | FrontExited
 AnyAction = Action | FrontAction
+_ENDS = (Drain, Stop, StopFront)
 
 
 class Supervisor:
@@ -169,17 +165,17 @@ class Supervisor:
         for _ in range(_MAX_ROUNDS):
             self._absorb(now)
             self._decide(now)
-            is_settled = not self._due
-            self._publish(now)
-            self._perform()
-            if is_settled and not self._inbox:
+            is_told = self._publisher.publish(self._picture(), now)
+            if not (self._perform(is_told=is_told) or self._inbox):
                 break
         else:
             log.error("the fleet does not settle", extra={"fleet": repr(self._fleet)})
         self._record()
-        self._publish(now)
+        is_told = self._publisher.publish(self._picture(), now)
         # Here, where a turn of the loop is done: this feeds the service manager's watchdog.
         self._publisher.notify(self._picture(), time.monotonic())
+        if not is_told:
+            return  # an answer comes after what it is about
         self._flow.settle(self._picture().desired, self._actor)
         if self._reloads.settle(self._wanted(), self._fleet):
             self._actor = "supervisor"  # what happens from here on, nobody asked for
@@ -213,22 +209,24 @@ class Supervisor:
         self._due += actions
         self._due += self._keeper.decide(self._wanted_front(), now, self._front_policy())
 
-    def _publish(self, now: float) -> None:
-        try:
-            self._publisher.publish(self._picture(), now)
-        except OSError:
-            if self._shutdown is None:
-                raise
-            log.exception("routes or state cannot be written; the server stops all the same")
+    def _perform(self, *, is_told: bool) -> bool:
+        """Hand the actions to the hands, and tell whether there were any.
 
-    def _perform(self) -> None:
-        """Hand the actions to the hands; what they do comes back as events."""
-        while self._due:
+        What they do comes back as events. While a full disk keeps the gateway from being told who
+        else answers, nobody who answers is ended, but who crashed or hangs is replaced.
+        """
+        some = False
+        for _ in range(len(self._due)):
             action = self._due.popleft()
+            if isinstance(action, _ENDS) and not is_told and self._shutdown is None:
+                self._due.append(action)
+                continue
+            some = True
             if isinstance(action, Action):
                 self._workers.perform(action, may_dump=not self._is_hurried())
             else:
                 self._keeper.perform(action)
+        return some
 
     def _record(self) -> None:
         """Tell what changed since this was last done."""

@@ -5,6 +5,7 @@ The files are written whole, only when they changed, routes first.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Mapping
@@ -26,6 +27,8 @@ from rerank_server.supervisor.digests import Digests
 from rerank_server.supervisor.listeners import Listeners
 from rerank_server.supervisor.notify import Notices
 from rerank_server.supervisor.rundir import RunDir, write_json
+
+log = logging.getLogger(__name__)
 
 _STATE_EVERY_S = 1.0
 
@@ -67,9 +70,25 @@ class Publisher:
         self._table: RoutesTable | None = None
         self._shape: object = None
         self._state_at = float("-inf")
+        self._is_stuck = False
 
-    def publish(self, picture: Picture, now: float) -> None:
-        """Write what changed; state.json also once a second."""
+    def publish(self, picture: Picture, now: float) -> bool:
+        """Write what changed; state.json also once a second.
+
+        Returns whether it is written. A disk that is full is logged, not raised.
+        """
+        try:
+            self._publish(picture, now)
+        except OSError as error:
+            if not self._is_stuck:
+                problem = {"file": error.filename, "why": error.strerror}
+                log.error("what the server does cannot be published", extra=problem)
+            self._is_stuck = True
+            return False
+        self._is_stuck = False
+        return True
+
+    def _publish(self, picture: Picture, now: float) -> None:
         desired = picture.desired
         table = routes(
             desired.wanted,

@@ -59,35 +59,55 @@ def test_learnt_memory_is_tried_to_be_kept_every_ten_seconds(
 
 @pytest.fixture
 def full(server: Server) -> Server:
-    """Return a server whose routes cannot be written, so that each turn of its loop fails."""
-    server.configure("v1", {"v1": {}})
+    """Return a server whose routes cannot be written, and one of whose versions crashed."""
+    server.configure("v1", {"v1": {}, "v2": {}})
     server.start()
+    assert server.rerank().status_code == 200  # the gateway has read that both run
     routes = server.run_dir / "routes.json"
     routes.unlink()
     routes.mkdir()  # no file can take its place
     os.kill(server.pid_of("v1"), signal.SIGKILL)  # so that they change
     log = server.root / "supervisor.log"
-    failed = "a turn of the loop failed"
-    server.until(lambda: log.read_text().count(failed) >= 2, "two turns had failed")
+    said = "what the server does cannot be published"
+    server.until(lambda: said in log.read_text(), "it was said")
     return server
 
 
+def told(server: Server) -> list[tuple[object, object]]:
+    """Return which process went to which state, from the event log."""
+    return [(e.get("instance"), e.get("to")) for e in server.events()]
+
+
 @pytest.mark.process
 @pytest.mark.timeout(60)
-def test_what_a_failed_turn_decided_is_done_and_told_by_the_next(full: Server) -> None:
+def test_who_crashed_is_replaced_and_serves_once_the_gateway_can_be_told(full: Server) -> None:
+    full.until(lambda: ("v1.2", "RUNNING") in told(full), "it was started again", timeout_s=20)
     (full.run_dir / "routes.json").rmdir()
+    full.wait(lambda s: version_of(s, "v1")["restarts"] == 1, "the gateway was told")
 
-    full.wait(lambda s: version_of(s, "v1")["restarts"] == 1, "it was started again")
-    full.wait_version("v1", "RUNNING", timeout_s=20)
-
-    assert full.rerank().status_code == 200
-    told = [(e.get("instance"), e.get("to")) for e in full.events()]
-    assert told.count(("v1.1", None)) == told.count(("v1.2", "STARTING")) == 1
+    assert full.rerank().json()["version"] == "v1"
+    assert told(full).count(("v1.1", None)) == told(full).count(("v1.2", "STARTING")) == 1
+    assert "a turn of the loop failed" not in (full.root / "supervisor.log").read_text()
 
 
 @pytest.mark.process
 @pytest.mark.timeout(60)
-def test_logs_are_rotated_though_every_turn_fails(full: Server) -> None:
+def test_who_is_replaced_serves_on_until_the_gateway_can_be_told(full: Server) -> None:
+    old = full.pid_of("v2")
+    full.configure("v1", {"v1": {}, "v2": {"env": {"TEST_SCORE": "0.2"}}})
+    full.hang_up()
+
+    full.until(lambda: ("v2.2", "RUNNING") in told(full), "its successor runs", timeout_s=20)
+    assert full.rerank("/rerank/v2").json()["scores"][0] == 0.5
+    (full.run_dir / "routes.json").rmdir()
+    full.until(lambda: not psutil.pid_exists(old), "it was ended")
+
+    assert full.rerank("/rerank/v2").json()["scores"][0] == 0.2
+
+
+@pytest.mark.process
+@pytest.mark.timeout(60)
+def test_logs_are_rotated_though_nothing_can_be_published(full: Server) -> None:
     log = full.state_dir / "logs" / "v1.log"
     os.truncate(log, LIMIT_BYTES + 1)
 
