@@ -150,6 +150,8 @@ class GatewayProtocol(HttpToolsProtocol):
             return
         super().on_message_complete()
         self._reading = _Reading.NOTHING
+        if not self.pipeline:  # a long body stopped the reading, and who does not read sees no end
+            self.flow.resume_reading()
 
     # --- called by uvicorn ------------------------------------------------------------------
 

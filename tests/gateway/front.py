@@ -127,6 +127,12 @@ class Front:
         self._clients.append(client)
         return client
 
+    def receive(self, content: bytes) -> None:
+        """Let the one connection there is receive all this in one piece."""
+        (connection,) = self.state.connections
+        assert isinstance(connection, GatewayProtocol)
+        connection.data_received(content)
+
     async def until_connections(self, at_most: int) -> None:
         """Wait until no more connections than that are left."""
         async with asyncio.timeout(PATIENCE_S):

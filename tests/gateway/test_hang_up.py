@@ -46,6 +46,32 @@ def test_a_client_that_hangs_up_frees_the_worker(
     assert not [record for record in caplog.records if not record.name.startswith("httpx")]
 
 
+@pytest.mark.parametrize("hang_up", [Client.close, Client.abort])
+def test_a_hang_up_behind_a_long_body_is_noticed(
+    gateway: Gateway, run: Run, short_dir: Path, hang_up: Callable[[Client], None]
+) -> None:
+    async def scenario() -> None:
+        limits = type(LIMITS)(5.0, 50_000_000, 100, 5.0, 5.0)
+        gateway.use(SocketUpstream())
+        gateway.show(table(route("v1", "v1.1", sockets=str(short_dir)), limits=limits))
+        body = b'{"query":"q","docs":["%b"]}' % (b"a" * 900_000)
+        head = b"POST /rerank HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: %d"
+        with Worker(short_dir / "v1.1.sock") as worker:
+            async with Front(gateway.app) as front:
+                client = await front.connect()
+                await client.send(head % len(body) + b"\r\n\r\n")
+                await client.line()  # from here on the application waits for the body
+                front.receive(body)  # in one piece, as a fast network brings its end
+                peer = await worker.accept()
+                await peer.request()
+
+                hang_up(client)
+                await peer.end()
+                await front.idle()
+
+    run(scenario())
+
+
 def test_a_client_that_hangs_up_amid_its_body_is_dropped_quietly(
     gateway: Gateway, run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
