@@ -22,19 +22,11 @@ from rerank_server.gateway.dialects.tei import NoTextsError
 from rerank_server.gateway.native import NATIVE as OWN
 from rerank_server.gateway.openapi.document import Api, Version, of_server, of_version
 from rerank_server.gateway.paths import PAGES
+from tests.gateway.dialect_samples import DASHSCOPE, MIXEDBREAD, NIM, PAIRS, SUPERSET, TEI, VOYAGE
 from tests.gateway.fakes import route, table
 from tests.gateway.fleet_state import STATE, publish_state
 from tests.gateway.harness import Gateway
 from tests.gateway.test_dialect_fuzz import KINDS as ERRORS
-from tests.gateway.test_dialect_shapes import (
-    DASHSCOPE,
-    MIXEDBREAD,
-    NIM,
-    PAIRS,
-    SUPERSET,
-    TEI,
-    VOYAGE,
-)
 
 API = Api(
     versions=[Version("v1", "/rerank/v1", "the first"), Version("v2", "/second", "")],

@@ -1,4 +1,4 @@
-"""Each wire format: what is taken for it, and exactly what it answers, whatever the path."""
+"""What a request may ask for in each wire format."""
 
 from __future__ import annotations
 
@@ -8,181 +8,19 @@ from operator import getitem
 import orjson
 import pytest
 
-from tests.gateway.fakes import Behaviour, route, scores, table
+from tests.gateway.dialect_samples import (
+    DASHSCOPE,
+    MIXEDBREAD,
+    NIM,
+    PAIRS,
+    PINECONE,
+    SUPERSET,
+    TEI,
+    VOYAGE,
+    Body,
+)
+from tests.gateway.fakes import Behaviour, scores
 from tests.gateway.harness import JSON, Gateway
-
-DOCS = ["aa", "bbb", "c"]
-Body = dict[str, object]
-
-SUPERSET: Body = {"model": "rerank-english-v3.0", "query": "q", "documents": DOCS}
-TEI: Body = {"query": "q", "texts": DOCS}
-VOYAGE: Body = {"query": "q", "documents": DOCS, "model": "rerank-2", "top_k": 2}
-MIXEDBREAD: Body = {"query": "q", "input": DOCS, "model": "mxbai"}
-NIM: Body = {
-    "model": "nv",
-    "query": {"text": "q"},
-    "passages": [{"text": doc} for doc in DOCS],
-    "truncate": "END",
-}
-PINECONE = {"X-Pinecone-API-Version": "2025-10"}
-PAIRS: Body = {"model": "m", "queries": "q", "documents": DOCS}
-USAGE = {"prompt_tokens": 9, "total_tokens": 9}
-DASHSCOPE: Body = {
-    "model": "gte-rerank-v2",
-    "parameters": {"return_documents": True, "top_n": 2},
-    "input": {"query": "q", "documents": DOCS},
-}
-
-RANKED = [
-    {"index": 1, "relevance_score": 0.3},
-    {"index": 0, "relevance_score": 0.2},
-    {"index": 2, "relevance_score": 0.1},
-]
-
-PATHS = (
-    *("/rerank", "/v1/rerank", "/v2/rerank", "/reranking", "/v1/reranking", "/score"),
-    *("/v1/score", "/v1/ranking", "//v1/rerank/", "/rerank/v1", "/rerank/v1/rerank"),
-    *("/rerank/v1/v1/rerank", "/rerank/v1/v2/rerank", "/rerank/v1/score", "/rerank/v1/reranking"),
-)
-
-
-def taken(path: str, gateway: Gateway, body: Body) -> object:
-    """Post and return the answer, which must be a 200."""
-    answer = gateway.post(path, body)
-    assert answer.status_code == 200, answer.text
-    assert answer.headers["x-rerank-version"] == "v1"
-    assert gateway.workers.errands[-1].payload == orjson.dumps({"query": "q", "docs": DOCS})
-    return answer.json()
-
-
-@pytest.mark.parametrize("path", PATHS)
-def test_documents_get_the_answer_that_all_their_clients_read(gateway: Gateway, path: str) -> None:
-    said = taken(path, gateway, SUPERSET)
-
-    assert isinstance(said, dict)
-    assert said.pop("created") > 1_700_000_000
-    assert said.pop("id")
-    assert said == {
-        "object": "rerank",
-        "model": "v1",
-        "results": RANKED,
-        "data": RANKED,
-        "usage": USAGE | {"completion_tokens": 0},
-        "meta": {
-            "api_version": {"version": "2"},
-            "billed_units": {"search_units": 1},
-            "tokens": {"input_tokens": 9, "output_tokens": 0},
-        },
-    }
-
-
-@pytest.mark.parametrize("path", PATHS)
-def test_texts_get_a_bare_array(gateway: Gateway, path: str) -> None:
-    assert taken(path, gateway, TEI) == [
-        {"index": 1, "score": 0.3},
-        {"index": 0, "score": 0.2},
-        {"index": 2, "score": 0.1},
-    ]
-
-
-@pytest.mark.parametrize("path", PATHS)
-def test_top_k_gets_voyages_answer(gateway: Gateway, path: str) -> None:
-    assert taken(path, gateway, VOYAGE) == {
-        "object": "list",
-        "data": [{"index": 1, "relevance_score": 0.3}, {"index": 0, "relevance_score": 0.2}],
-        "model": "v1",
-        "usage": {"total_tokens": 9},
-    }
-
-
-@pytest.mark.parametrize("path", PATHS)
-def test_input_gets_mixedbreads_answer(gateway: Gateway, path: str) -> None:
-    assert taken(path, gateway, MIXEDBREAD | {"top_k": 1, "return_input": True}) == {
-        "usage": USAGE,
-        "model": "v1",
-        "data": [{"index": 1, "score": 0.3, "input": "bbb", "object": "rank_result"}],
-        "object": "list",
-        "top_k": 1,
-        "return_input": True,
-    }
-
-
-@pytest.mark.parametrize("path", PATHS)
-def test_an_object_under_input_gets_dashscopes_answer(gateway: Gateway, path: str) -> None:
-    said = taken(path, gateway, DASHSCOPE)
-
-    assert isinstance(said, dict)
-    assert said.pop("request_id")
-    assert said == {
-        "output": {
-            "results": [
-                {"index": 1, "relevance_score": 0.3, "document": {"text": "bbb"}},
-                {"index": 0, "relevance_score": 0.2, "document": {"text": "aa"}},
-            ]
-        },
-        "usage": {"total_tokens": 9},
-    }
-
-
-@pytest.mark.parametrize("path", PATHS)
-def test_pinecones_header_gets_pinecones_answer(gateway: Gateway, path: str) -> None:
-    said = gateway.post(path, SUPERSET | {"top_n": 1}, headers=JSON | PINECONE).json()
-
-    assert said == {
-        "model": "v1",
-        "data": [{"index": 1, "score": 0.3, "document": {"text": "bbb"}}],
-        "usage": {"rerank_units": 1},
-    }
-
-
-@pytest.mark.parametrize("path", PATHS)
-def test_passages_get_rankings(gateway: Gateway, path: str) -> None:
-    assert taken(path, gateway, NIM) == {
-        "rankings": [
-            {"index": 1, "logit": 0.3},
-            {"index": 0, "logit": 0.2},
-            {"index": 2, "logit": 0.1},
-        ],
-        "usage": USAGE,
-    }
-
-
-@pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize(
-    "body",
-    [
-        PAIRS,
-        {"queries": ["q"], "items": DOCS},
-        {"text_1": "q", "text_2": DOCS},
-        {"data_1": ["q"], "data_2": DOCS},
-        {"queries": ["q", "q", "q"], "documents": DOCS},
-    ],
-)
-def test_queries_get_scores_in_input_order(gateway: Gateway, path: str, body: Body) -> None:
-    said = taken(path, gateway, body)
-
-    assert isinstance(said, dict)
-    assert said["object"] == "list"
-    assert said["data"] == [
-        {"index": 0, "object": "score", "score": 0.2},
-        {"index": 1, "object": "score", "score": 0.3},
-        {"index": 2, "object": "score", "score": 0.1},
-    ]
-    assert said["usage"] == USAGE
-
-
-@pytest.mark.parametrize(
-    ("more", "native"),
-    [
-        ({"docs": None}, False),
-        ({"docs": DOCS}, True),
-    ],
-)
-def test_a_key_with_null_is_not_there(gateway: Gateway, more: Body, native: bool) -> None:
-    said = gateway.post("/v1/rerank", SUPERSET | more).json()
-
-    assert ("scores" in said) == native
-
 
 RAW: Body = {"raw_scores": True}
 
@@ -304,16 +142,6 @@ def test_documents_may_be_objects_with_text_or_with_rank_fields(gateway: Gateway
 )
 def test_what_clients_send_beside_the_documents_is_taken(gateway: Gateway, body: Body) -> None:
     assert gateway.post("/rerank", body).status_code == 200
-
-
-@pytest.mark.parametrize("body", [SUPERSET, VOYAGE, MIXEDBREAD, NIM, PAIRS, TEI, DASHSCOPE])
-def test_a_version_named_by_model_is_taken_in_every_format(gateway: Gateway, body: Body) -> None:
-    gateway.show(table(route("v1", "v1.1"), route("v2", "v2.1")))
-
-    answer = gateway.post("/rerank", body | {"model": "v2"})
-
-    assert answer.headers["x-rerank-version"] == "v2"
-    assert "x-rerank-fallback" not in answer.headers
 
 
 def test_documents_cut_by_the_model_are_told_or_refused_as_asked(gateway: Gateway) -> None:
