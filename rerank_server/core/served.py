@@ -37,8 +37,8 @@ def point(wanted: Wanted, fleet: Fleet) -> Fleet:
 def point_default(wanted: Wanted, fleet: Fleet) -> str | None:
     """Return the version the default route points at.
 
-    It moves to the wanted default only when that one runs; until then it stays where it is as
-    long as a process of that version runs.
+    It moves to the wanted default only when that one is answered for; until then it stays where
+    it is, as long as that one is.
     """
     if serves(fleet, wanted.default):
         return wanted.default
