@@ -13,6 +13,7 @@ import pytest
 from rerank_server.supervisor.janitor import Janitor
 from rerank_server.supervisor.rundir import RunDir, StateDir, prepare_run_dir, prepare_state_dir
 from rerank_server.supervisor.site import Site
+from tests.process.rollout_place import Place
 from tests.process.server import Server
 
 
@@ -39,3 +40,11 @@ def site(short_dir: Path) -> Iterator[Site]:
         loop = asyncio.new_event_loop()
         stack.callback(loop.close)
         yield Site(run, state, loop, janitor, read_end)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    """Return the places of a supervisor's rollouts."""
+    place = Place(tmp_path)
+    yield place
+    place.journal.close()
