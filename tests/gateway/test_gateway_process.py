@@ -20,6 +20,7 @@ from tests.gateway.process import PATIENCE_S, Fleet, wait_gone
 from tests.gateway.worker import Worker
 
 pytestmark = pytest.mark.process
+
 BODY = {"query": "q", "docs": ["aa", "b"]}
 GET = b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n"
 

@@ -15,6 +15,7 @@ from tests.gateway.process import PATIENCE_S, Fleet, pss_bytes
 from tests.gateway.worker import Worker
 
 pytestmark = pytest.mark.process
+
 BODY = {"query": "q", "docs": ["aa", "b"]}
 GET = b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n"
 
