@@ -14,6 +14,7 @@ from rerank_server.errors import RerankServerError
 if TYPE_CHECKING:
     import httpx
 
+_LATER = (429, 503)
 _NOT_OURS = "its answer is not one of rerank-server"
 
 
@@ -36,6 +37,8 @@ class Answer:
     degraded: str | None = None
     """Why it answered worse or slower than it is meant to, if so."""
     error: str | None = None
+    retry_after_s: float | None = None
+    """When to ask again, where the version could not answer and said so."""
 
 
 def ask(http: httpx.Client, version: VersionView, query: str, docs: Sequence[str]) -> Answer:
@@ -61,11 +64,18 @@ def ask(http: httpx.Client, version: VersionView, query: str, docs: Sequence[str
         body = None
     latency_ms = (time.monotonic() - began) * 1000
     if response.status_code != 200:
-        return Answer(version.name, error=failure(version, response.status_code, body))
+        why = failure(version, response.status_code, body)
+        return Answer(version.name, error=why, retry_after_s=_retry_after_s(response))
     try:
         return _answer(version.name, body, latency_ms, len(docs))
     except (KeyError, TypeError, ValueError):
         return Answer(version.name, error=_NOT_OURS)
+
+
+def _retry_after_s(response: httpx.Response) -> float | None:
+    said = response.headers.get("retry-after", "")
+    is_later = response.status_code in _LATER and said.isascii() and said.isdecimal()
+    return float(said) if is_later else None
 
 
 def _answer(version: str, body: object, latency_ms: float, docs: int) -> Answer:

@@ -26,6 +26,7 @@ def notes(
     """
     if run.stopped is not None:
         yield f"stopped after {len(run.asked)} of {run.total} questions: {run.stopped}"
+    yield from run.waits
     for name, reason in subject.left_out.items():
         yield f"{name} was left out: {reason}"
     for name in run.versions:

@@ -36,6 +36,8 @@ class Run:
     stopped: str | None = None
     """Why it ended before the last question, if it did."""
     is_interrupted: bool = False
+    waits: Sequence[str] = ()
+    """What was waited for, in sentences."""
 
 
 def measure(

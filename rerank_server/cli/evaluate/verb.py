@@ -17,6 +17,7 @@ from rerank_server.cli.evaluate import quality
 from rerank_server.cli.evaluate.as_json import as_json
 from rerank_server.cli.evaluate.build import build
 from rerank_server.cli.evaluate.identity import Identity, digest, identities
+from rerank_server.cli.evaluate.patience import Patient
 from rerank_server.cli.evaluate.progress import progress
 from rerank_server.cli.evaluate.questions import QuestionFile, load
 from rerank_server.cli.evaluate.report import Report, Subject
@@ -117,7 +118,17 @@ def _measure(
         def put(version: str, query: str, docs: Sequence[str]) -> Answer:
             return ask(http, views[version], query, docs)
 
-        return measure(file.questions, list(views), put, told)
+        patient = Patient(put, _wait)
+        run = measure(file.questions, list(views), patient, told)
+        run.waits = [waited.text(name) for name, waited in patient.waited.items()]
+        return run
+
+
+def _wait(answer: Answer, seconds: float) -> None:
+    # Above the progress bar, where there is one. Ctrl-C ends the wait, and the run with it.
+    told = f"{answer.version}: {answer.error}; asking again in {seconds:g} s"
+    print(told, file=sys.stderr, flush=True)
+    time.sleep(seconds)
 
 
 def _tell(report: Report, wanted: Wanted) -> int:

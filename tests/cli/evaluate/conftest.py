@@ -30,6 +30,8 @@ class Behaviour:
     asked: list[tuple[str, str]] = field(default_factory=list)
     waits: threading.Event = field(default_factory=threading.Event)
     go_on: threading.Event = field(default_factory=threading.Event)
+    later: dict[str, int] = field(default_factory=dict)
+    """For which queries v2-gemma is too busy when first asked, and its Retry-After."""
 
 
 class Gateway(BaseHTTPRequestHandler):
@@ -47,8 +49,14 @@ class Gateway(BaseHTTPRequestHandler):
         status, answer = 200, self.answer(name, body["docs"])
         if (name, body["query"]) == ("v2-gemma", "fail"):
             status, answer = 500, {"error": {"message": "the model failed"}}
+        is_again = self.behaviour.asked.count((name, body["query"])) > 1
+        later = self.behaviour.later.get(body["query"])
+        if name == "v2-gemma" and later is not None and not is_again:
+            status, answer = 429, {"error": {"message": "the queue is full"}}
         content = json.dumps(answer).encode()
         self.send_response(status)
+        if status == 429:
+            self.send_header("Retry-After", str(later))
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)

@@ -92,6 +92,33 @@ def test_a_question_that_fails_is_counted_and_named_and_the_rest_is_measured(
     )
 
 
+def test_a_version_that_is_busy_is_asked_again_when_it_says(place: Place) -> None:
+    place.behaviour.later = {"second": 0, "third": 0}
+
+    done = place.compare()
+
+    told = "v2-gemma: the queue is full (HTTP 429); asking again in 0 s"
+    assert (done.code, done.err) == (0, [told, told])
+    assert "note: v2-gemma could not always answer at once: 2 waits, 0 s in all" in done.out
+    assert not any("failed" in line for line in done.out)
+
+
+def test_an_interruption_ends_the_wait_for_a_version_that_is_busy(place: Place) -> None:
+    place.behaviour.later = {"third": 30}
+    process = subprocess.Popen(
+        program(*place.arguments()), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+
+    assert process.stderr.readline().endswith("asking again in 30 s\n")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=15)
+
+    assert (process.returncode, err) == (130, "")
+    assert "note: stopped after 3 of 3 questions: interrupted" in out
+    assert "v2-gemma could not always answer at once: 1 wait, 30 s in all" in out
+
+
 def test_an_interruption_reports_what_was_measured(place: Place, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     place.write(*QUESTIONS, {"query": "wait", "docs": ["0.1", "0.2"], "relevant": [1]})
