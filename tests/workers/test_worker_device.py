@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -62,6 +63,10 @@ class Fake:
 
     def to_unit(self, raw: Sequence[float]) -> Sequence[float]:
         return raw
+
+
+class Activations:
+    """What a forward pass has on the device."""
 
 
 class Clock:
@@ -173,6 +178,22 @@ def test_a_batch_too_large_for_the_device_is_halved_until_it_fits() -> None:
 
     assert [e.raw for e in events if isinstance(e, Scored)] == [[0.1] * 5]
     assert [len(batch) for batch in fake.batches] == [5, 2, 3, 1, 2]
+
+
+def test_what_a_failed_batch_held_is_free_before_its_halves_are_tried() -> None:
+    held: list[weakref.ref[Activations]] = []
+
+    class Holder(Fake):
+        def score(self, items: Sequence[Item]) -> Sequence[float]:
+            assert not [one for one in held if one() is not None]
+            activations = Activations()
+            held.append(weakref.ref(activations))
+            return super().score(items)
+
+    scores = Model(Holder(room=1)).score([Text(text) for text in "abcd"])
+
+    assert len(scores) == 4
+    assert len(held) == 7
 
 
 def test_one_pair_that_does_not_fit_ends_the_worker() -> None:

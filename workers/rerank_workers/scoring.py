@@ -58,15 +58,25 @@ class Model:
             DeviceMemoryError: a single pair, or a request that cannot be split, does not fit.
             DeviceBrokenError: a CUDA error; this process can score nothing more.
         """
-        try:
-            scores = _call(lambda: _floats(self.scorer.score(items), "score"))
-        except DeviceMemoryError:
-            if len(items) < 2 or self.whole_requests:
-                raise
+        scores = self._attempt(items)
+        if scores is None:
             half = len(items) // 2
             return self.score(items[:half]) + self.score(items[half:])
         _check(scores, len(items), "score")
         return scores
+
+    def _attempt(self, items: Sequence[Item]) -> list[float] | None:
+        """Return the scores of a batch, None if it is too large but its halves may not be.
+
+        The halves are tried by the caller, once the error is gone: its frames keep alive what the
+        failed batch had on the device (https://docs.pytorch.org/docs/stable/notes/faq.html).
+        """
+        try:
+            return _call(lambda: _floats(self.scorer.score(items), "score"))
+        except DeviceMemoryError:
+            if len(items) < 2 or self.whole_requests:
+                raise
+            return None
 
     def unit(self, raw: Sequence[float]) -> list[float]:
         """Map raw scores to 0..1.
