@@ -79,6 +79,9 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
             type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory"),
             EXIT_NO_DEVICE_MEMORY,
         ),
+        (RuntimeError("CUDA error: out of memory\nCUDA kernel errors"), EXIT_NO_DEVICE_MEMORY),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when"), EXIT_NO_DEVICE_MEMORY),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), EXIT_NO_DEVICE_MEMORY),
     ],
 )
 def test_the_kind_of_error_decides_whether_a_respawn_can_help(
@@ -95,6 +98,7 @@ def test_the_kind_of_error_decides_whether_a_respawn_can_help(
         (DeviceBrokenError("CUDA error"), "gpu_error"),
         (RuntimeError("CUDA driver version is insufficient"), None),
         (type("OutOfMemoryError", (RuntimeError,), {})("CUDA error: out of memory"), None),
+        (type("AcceleratorError", (RuntimeError,), {})("CUDA error: out of memory"), None),
         (ValueError("CUDA error"), None),
     ],
 )

@@ -23,6 +23,13 @@ _BAD_FILES = frozenset({None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.E
 _DEVICE_WORDS = ("cuda", "cudnn", "cublas", "nccl", "device-side assert", "driver")
 """A RuntimeError that speaks of these may be the device's passing trouble, not the files'."""
 
+_MEMORY_WORDS = (
+    "cuda error: out of memory",
+    "cublas_status_alloc_failed",
+    "cudnn_status_alloc_failed",
+)
+"""What a full card says outside torch's allocator: a context, a workspace of cuBLAS or cuDNN."""
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -87,7 +94,10 @@ def site_of(error: BaseException) -> str:
 
 def is_device_memory(error: BaseException) -> bool:
     """Whether the device ran out of memory; torch's error is known by name, without torch."""
-    return isinstance(error, DeviceMemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if isinstance(error, DeviceMemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(word in text for word in _MEMORY_WORDS)
 
 
 def is_device_broken(error: BaseException) -> bool:
