@@ -189,7 +189,7 @@ def _named_process(run: RunDir) -> Running | None:
 
 def _already(run: RunDir, running: Running | None) -> str:
     who = f"a server already runs on {run.path}"
-    return who if running is None else f"{who} (pid {running.pid})"
+    return who if running is None else f"{who} (PID: {running.pid})"
 
 
 def _flock(descriptor: int, kind: int) -> bool:

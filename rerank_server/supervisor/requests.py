@@ -111,7 +111,7 @@ def wait_outcome(run: RunDir, running: Running, request: Request, timeout_s: flo
             path.unlink(missing_ok=True)
             return _outcome(path, found)
         if ended:
-            raise NotRunningError(f"the server (pid {running.pid}) ended before it answered")
+            raise NotRunningError(f"the server (PID: {running.pid}) ended before it answered")
         left = deadline - time.monotonic()
         if left <= 0:
             raise NoAnswerError

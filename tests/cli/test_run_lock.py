@@ -49,7 +49,7 @@ def test_the_holder_is_found_and_a_second_one_is_refused_by_its_pid(
     holder = hold(spawn, run)
 
     assert who_runs(run) == Running(holder.pid, start_ticks(holder.pid) or 0)
-    with pytest.raises(AlreadyRunningError, match=rf"already runs on .* \(pid {holder.pid}\)"):
+    with pytest.raises(AlreadyRunningError, match=rf"already runs on .* \(PID: {holder.pid}\)"):
         RunLock.take(run)
 
 

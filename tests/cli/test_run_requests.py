@@ -88,7 +88,7 @@ def test_a_server_that_ends_before_it_answers_ends_the_wait(spawn: Spawn, run: R
     running = serve(spawn, run, "die")
     request = requests.send(run, running, "reload")
 
-    with pytest.raises(NotRunningError, match=f"pid {running.pid}.* ended before it answered"):
+    with pytest.raises(NotRunningError, match=f"PID: {running.pid}.* ended before it answered"):
         requests.wait_outcome(run, running, request, 60)
 
 
