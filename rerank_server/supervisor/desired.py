@@ -57,6 +57,8 @@ def read_config(path: Path) -> tuple[Config, str]:
         ConfigError: it cannot be read, or is not valid; the message has every problem.
     """
     try:
+        if path.is_fifo():  # to open it would block for ever, and with it the whole supervisor
+            raise ConfigError(f"{path}: is a pipe; it must be a file, to be read again later")
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error

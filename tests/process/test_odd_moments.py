@@ -73,3 +73,15 @@ def test_a_config_is_taken_on_that_a_full_disk_cannot_keep(server: Server) -> No
     done = server.cli("reload")
 
     assert (done.returncode, done.stdout) == (0, "started: v2\nkept: v1\n"), done.stderr
+
+
+def test_a_pipe_in_the_place_of_the_config_is_refused_and_blocks_nobody(server: Server) -> None:
+    server.configure("v1", {"v1": {}})
+    server.start()
+    server.config_path.unlink()
+    os.mkfifo(server.config_path)
+
+    done = server.cli("reload")
+
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "is a pipe; it must be a file" in done.stderr
