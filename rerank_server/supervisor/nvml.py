@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rerank_server.core.devices import NO_GPUS, Sight
+from rerank_server.core.devices import NO_GPUS, Gpu, Sight
 from rerank_server.supervisor.gpu_cards import Card, found, look
 from rerank_server.supervisor.host_memory import free_bytes
 
@@ -63,7 +63,7 @@ class GpuWatch:
             return NO_GPUS
         # A daemon: a thread stuck in the driver must not keep the server from ending.
         threading.Thread(target=self._run, name="nvml", daemon=True).start()
-        return Sight(time.monotonic(), None)
+        return _sight()
 
     def close(self) -> None:
         """Look no more."""
@@ -111,7 +111,7 @@ class GpuWatch:
                     log.info("no GPU to be seen", extra={"driver": str(error)})
                     self._hand(NO_GPUS)
                     return
-                self._hand(Sight(time.monotonic(), None, trouble=str(error)))
+                self._hand(_sight(trouble=str(error)))
                 with contextlib.suppress(pynvml.NVMLError):
                     pynvml.nvmlShutdown()  # whatever comes back is opened anew
             self._end.wait(LOOK_EVERY_S)
@@ -123,14 +123,17 @@ class GpuWatch:
             self._told = names
             log.info("GPUs found", extra={"gpus": names})
         while not self._end.is_set():
-            gpus = look(pynvml, cards)
-            host = free_bytes(Path("/"))
-            self._hand(Sight(time.monotonic(), gpus, host_free_bytes=host))
+            self._hand(_sight(look(pynvml, cards)))
             self._end.wait(LOOK_EVERY_S)
 
     def _hand(self, sight: Sight) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
             self._loop.call_soon_threadsafe(self._seen, sight)
+
+
+def _sight(gpus: tuple[Gpu, ...] | None = None, trouble: str | None = None) -> Sight:
+    """Return what is seen now; main memory is known whatever the driver says."""
+    return Sight(time.monotonic(), gpus, trouble, free_bytes(Path("/")))
 
 
 def _absent(pynvml: ModuleType) -> frozenset[int]:

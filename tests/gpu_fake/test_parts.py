@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from rerank_server.supervisor.host_memory import free_bytes
 from rerank_server.supervisor.learnt import LearntFile
 from rerank_server.supervisor.nvml import LIBRARY, has_driver
 from rerank_server.supervisor.wishes import weights_bytes, wish_of
+from tests.gpu_fake.cards import FakeCards
 
 UUIDS = ["GPU-aaaa-1", "GPU-aabb-2", "GPU-cccc-3"]
 
@@ -54,6 +57,41 @@ def test_a_driver_is_found_without_loading_it(tmp_path: Path) -> None:
     cache.unlink()
     (tmp_path / LIBRARY).touch()
     assert has_driver({"LD_LIBRARY_PATH": str(tmp_path)}, cache)
+
+
+WATCH = """
+import asyncio
+from rerank_server.supervisor.nvml import GpuWatch
+
+async def first():
+    found = asyncio.get_running_loop().create_future()
+    watch = GpuWatch(asyncio.get_running_loop(), lambda s: found.done() or found.set_result(s))
+    sights = [watch.start(), await found]
+    watch.close()
+    return sights
+
+for sight in asyncio.run(first()):
+    print(sight.trouble, sight.gpus, sight.host_free_bytes is not None)
+"""
+
+
+@pytest.mark.parametrize("mode", ["ok", "error"])
+def test_host_memory_is_known_whatever_the_driver_says(
+    driver: Path, short_dir: Path, mode: str
+) -> None:
+    cards = FakeCards(short_dir)
+    cards.set()
+    cards.write("mode", mode)
+    environment = {"LD_LIBRARY_PATH": str(driver), "FAKE_NVML_DIR": str(cards.folder)}
+
+    told = subprocess.run(
+        [sys.executable, "-c", WATCH], env=environment, capture_output=True, text=True, check=True
+    )
+
+    start, first = told.stdout.splitlines()
+    assert start == "None None True"
+    assert first.startswith("Unknown Error None" if mode == "error" else "None (Gpu(")
+    assert first.endswith("True")
 
 
 def tree(root: Path, files: dict[str, str]) -> Path:
