@@ -14,10 +14,14 @@ TRACEBACK_VARIABLE = "RERANK_SERVER_TRACEBACK"
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the verb named by the arguments (default: those of the process) and exit."""
-    from rerank_server import cli
-
     given = list(sys.argv[1:] if arguments is None else arguments)
-    sys.exit(exit_code(lambda: cli.invoke(given)))
+    sys.exit(exit_code(lambda: _invoke(given)))
+
+
+def _invoke(arguments: Sequence[str]) -> int:
+    from rerank_server import cli  # here: most of what a Ctrl-C can interrupt is this import
+
+    return cli.invoke(arguments)
 
 
 def exit_code(action: Callable[[], int]) -> int:

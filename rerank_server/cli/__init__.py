@@ -108,7 +108,7 @@ def _options(
 
 
 def _usage(error: typer.TyperException) -> str:
-    message = error.format_message().rstrip(".")
+    message = error.format_message().rstrip(".").replace(": Value error, ", ": ")
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else PROGRAM
     return f"{message[:1].lower()}{message[1:]}\nhint: {path} --help"

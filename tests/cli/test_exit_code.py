@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -14,6 +15,7 @@ from rerank_server.errors import (
     RerankServerError,
     UsageError,
 )
+from tests.cli.conftest import Done, finished, program
 
 
 def failing(error: BaseException) -> Callable[[], int]:
@@ -71,3 +73,28 @@ def test_a_bug_shows_its_traceback_when_asked(
     assert exit_code(failing(ZeroDivisionError("by zero"))) == 1
 
     assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+INTERRUPTED = """
+import sys
+
+class Interrupt:
+    def find_spec(self, name, path, target=None):
+        if name == "rerank_server.cli":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupt())
+from rerank_server.__main__ import main
+main(["status"])
+"""
+
+
+def test_an_interrupt_while_the_command_loads_is_no_traceback() -> None:
+    assert finished([sys.executable, "-c", INTERRUPTED]) == Done(130, [], [])
+
+
+def test_a_word_that_is_none_of_those_taken_is_said_in_our_words() -> None:
+    assert finished(program("move", "v1", "cuda:9")).err == [
+        "error: invalid value for 'cpu|gpu|auto': 'cuda:9' is not one of 'cpu', 'gpu', 'auto'",
+        "hint: rerank-server move --help",
+    ]
