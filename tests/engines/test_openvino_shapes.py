@@ -40,6 +40,32 @@ def test_rectangles_hold_rows_of_like_length(lengths: list[int], parts: list[lis
     assert rectangles(rows, 2) == parts
 
 
+def test_rectangles_of_few_heights_leave_no_small_rest_but_the_last() -> None:
+    from rerank_workers.engines.openvino_engine import rectangles
+
+    rows = [Row(np.zeros(93, np.int32), np.zeros(93, np.uint8)) for _ in range(90)]
+
+    heights = [len(part) for part in rectangles(rows, 2, few_heights=True)]
+
+    assert heights == [8] * 11 + [2]  # 11 rows of 93 tokens would fit into 1,024
+    assert [len(part) for part in rectangles(rows, 2)] == [11] * 8 + [2]
+
+
+def test_after_a_call_that_failed_the_next_one_is_right(version: Make) -> None:
+    from rerank_workers.engines.openvino_engine import load_openvino
+
+    path = version("BertForSequenceClassification", DYNAMIC) / "model_cpu" / IR_NAME
+    engine = load_openvino(path, 2, True, 0)
+    rows = [Row(np.full(n, 7, np.int32), np.zeros(n, np.uint8)) for n in (100, 90, 80, 70)]
+    right = engine.logits(rows).tolist()
+    broken = Row(np.full(9, 7, np.int32), np.zeros(5, np.uint8))
+
+    with pytest.raises(ValueError, match="broadcast"):
+        engine.logits([*rows, broken])
+
+    assert engine.logits(rows).tolist() == right
+
+
 def test_few_shapes_stand_for_all_lengths_and_none_is_wider_than_the_model() -> None:
     from rerank_workers.engines.openvino_engine import even, widened
 

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from queue import SimpleQueue
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,9 @@ class OpenVinoEngine:
         """`widest` makes it one that meets few shapes: rows are widened, but not beyond that."""
         self._widest = widest
         self._requests = [model.create_infer_request() for _ in range(streams)]
+        self._done: SimpleQueue[int] = SimpleQueue()
+        for lane, request in enumerate(self._requests):
+            request.set_callback(self._done.put, lane)
         self._settings = settings
         self._pad_id = pad_id
 
@@ -75,18 +79,21 @@ class OpenVinoEngine:
     def logits(self, rows: Sequence[Row]) -> Floats:
         """See `Engine.logits`."""
         logits = np.empty(len(rows), dtype=np.float32)
-        running: list[list[int]] = [[] for _ in self._requests]
+        idle = list(range(len(self._requests)))
+        running: dict[int, list[int]] = {}
         try:
-            for turn, part in enumerate(self._parts(rows)):
-                lane = turn % len(self._requests)
-                self._collect(lane, running, logits)
+            for part in self._parts(rows):
+                lane = idle.pop() if idle else self._collect(running, logits)
                 batch = self._padded([rows[index] for index in part])
                 self._requests[lane].start_async([batch.ids, batch.mask, batch.types])
                 running[lane] = part
-            for lane in range(len(self._requests)):
-                self._collect(lane, running, logits)
+            while running:
+                self._collect(running, logits)
         except MemoryError as error:
             raise DeviceMemoryError(f"no memory for a batch of {len(rows)} rows") from error
+        finally:
+            while running:  # what failed leaves no lane at work for the next call
+                running.pop(self._done.get())
         return logits
 
     def states(self, rows: Sequence[Row]) -> list[Floats]:
@@ -94,8 +101,9 @@ class OpenVinoEngine:
         raise NotImplementedError("an OpenVINO graph gives logits")
 
     def _parts(self, rows: Sequence[Row]) -> Iterator[list[int]]:
-        for part in rectangles(rows, len(self._requests)):
-            yield from [part] if self._widest is None else even(part)
+        are_few = self._widest is not None
+        for part in rectangles(rows, len(self._requests), few_heights=are_few):
+            yield from even(part) if are_few else [part]
 
     def _padded(self, rows: Sequence[Row]) -> Batch:
         longest = max(len(row) for row in rows)
@@ -103,25 +111,33 @@ class OpenVinoEngine:
             return pad(rows, self._pad_id)
         return pad(rows, self._pad_id, max(longest, min(self._widest, widened(longest))))
 
-    def _collect(self, lane: int, running: list[list[int]], logits: Floats) -> None:
-        """Wait for what a lane computes, if anything, and put it in its place."""
-        if running[lane]:
-            request = self._requests[lane]
-            request.wait()
-            logits[running[lane]] = request.get_output_tensor(0).data
-            running[lane] = []
+    def _collect(self, running: dict[int, list[int]], logits: Floats) -> int:
+        """Put what is computed first in its place; return the lane, which is free then."""
+        lane = self._done.get()
+        part = running.pop(lane)
+        request = self._requests[lane]
+        request.wait()  # raises what went wrong
+        logits[part] = request.get_output_tensor(0).data
+        return lane
 
 
-def rectangles(rows: Sequence[Row], streams: int) -> list[list[int]]:
-    """Cut rows, longest first, into parts of little padding; one long row always fits."""
+def rectangles(rows: Sequence[Row], streams: int, *, few_heights: bool = False) -> list[list[int]]:
+    """Cut rows, longest first, into parts of little padding; one long row always fits.
+
+    With `few_heights` all but the last have one of `_HEIGHTS`.
+    """
     tokens = sum(len(row) for row in rows)
     budget = min(_MOST_TOKENS, max(_LEAST_TOKENS, tokens // (streams * _SHARES)))
     parts: list[list[int]] = []
+    room = 0
     for index in sorted(range(len(rows)), key=lambda index: -len(rows[index])):
-        if parts and (len(parts[-1]) + 1) * len(rows[parts[-1][0]]) <= budget:
-            parts[-1].append(index)
-        else:
-            parts.append([index])
+        if room == 0:
+            room = max(1, budget // max(1, len(rows[index])))
+            if few_heights:
+                room = _height(room)
+            parts.append([])
+        parts[-1].append(index)
+        room -= 1
     return parts
 
 
@@ -140,9 +156,13 @@ def even(part: Sequence[int]) -> Iterator[list[int]]:
     """Cut a rectangle's rows so that there are few heights."""
     start = 0
     while start < len(part):
-        height = max(height for height in _HEIGHTS if height <= len(part) - start)
+        height = _height(len(part) - start)
         yield list(part[start : start + height])
         start += height
+
+
+def _height(rows: int) -> int:
+    return max(height for height in _HEIGHTS if height <= rows)
 
 
 def load_openvino(
