@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from pathlib import Path
 
 from rerank_server.core.traffic import guided
 from rerank_server.core.types import Fleet
 from rerank_server.supervisor.desired import Desired
 from rerank_server.supervisor.journal import Journal
+from rerank_server.supervisor.own_state import OwnState
 from rerank_server.supervisor.requests import Outcome, Verdict, answer, pending
 from rerank_server.supervisor.rollouts import Rollouts
 from rerank_server.supervisor.rundir import RunDir, StateDir
@@ -24,10 +26,14 @@ class Flow:
     here starts or stops a process, and nothing that fails here keeps the loop from that.
     """
 
-    def __init__(self, run: RunDir, state: StateDir, journal: Journal) -> None:
+    def __init__(self, run: RunDir, state: StateDir, journal: Journal, config: Path) -> None:
         self._run = run
-        self._shares = TrafficDesk(run, state.traffic, journal)
-        self._rollouts = Rollouts(run, state, journal)
+        own = OwnState.of(state, config)
+        if own.others:
+            journal.note("traffic of other configs not taken", configs=list(own.others))
+            log.info("traffic of other configs not taken", extra={"configs": own.others})
+        self._shares = TrafficDesk(run, own.traffic, journal)
+        self._rollouts = Rollouts(run, own.rollout, journal)
         self._outcomes: list[Outcome] = []
 
     def tend(self, desired: Desired, fleet: Fleet, now: float) -> None:

@@ -71,7 +71,7 @@ class Supervisor:
         self._bells = 0
         self._journal = Journal(site.state.events)
         self._rotation = Rotation(site.state)
-        self._flow = Flow(site.run, site.state, self._journal)
+        self._flow = Flow(site.run, site.state, self._journal, reloads.config_path)
         self._figures = Figures()
         self._workers = Workers(site, self._post, self._figures.take)
         self._gateways = Gateways(site, self._post)

@@ -1,4 +1,4 @@
-"""What is kept of rollouts over restarts of the server: rollout.json of the state dir."""
+"""What is kept of rollouts over restarts of the server: its rollout.json in the state dir."""
 
 from __future__ import annotations
 

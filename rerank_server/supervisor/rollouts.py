@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from rerank_server.core.absence import absence_of
 from rerank_server.core.rollout import (
@@ -31,7 +32,7 @@ from rerank_server.supervisor.evidence import EvidenceFiles
 from rerank_server.supervisor.journal import Journal
 from rerank_server.supervisor.rollout_course import asked_course, course_of, digest_of
 from rerank_server.supervisor.rollout_file import LOST, RolloutFile
-from rerank_server.supervisor.rundir import RunDir, StateDir
+from rerank_server.supervisor.rundir import RunDir
 
 log = logging.getLogger(__name__)
 
@@ -47,9 +48,9 @@ _COUNTED = ("advanced", "aborted", "done")
 class Rollouts:
     """The one rollout there may be. Belongs to the loop, which has it tend on each turn."""
 
-    def __init__(self, run: RunDir, state: StateDir, journal: Journal) -> None:
+    def __init__(self, run: RunDir, path: Path, journal: Journal) -> None:
         self._journal = journal
-        self._file = RolloutFile(state.rollout)
+        self._file = RolloutFile(path)
         self._evidence = EvidenceFiles(run.gateway)
         self._kept = self._file.read()
         if self._kept.rollout is not None:

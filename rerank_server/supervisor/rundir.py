@@ -106,14 +106,9 @@ class StateDir:
         return self.path / "configs"
 
     @property
-    def traffic(self) -> Path:
-        """The operator's word on the shares of the traffic."""
-        return self.path / "traffic.json"
-
-    @property
-    def rollout(self) -> Path:
-        """The last rollout, and how far it came."""
-        return self.path / "rollout.json"
+    def by_config(self) -> Path:
+        """Directory of what is kept for each config file."""
+        return self.path / "by-config"
 
     def engine(self, version: str) -> Path:
         """Return where a version's worker remembers which engine it chose."""

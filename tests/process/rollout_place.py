@@ -15,6 +15,7 @@ from rerank_server.core.types import Fleet, Slot, State
 from rerank_server.supervisor.desired import Desired, Overrides, desire
 from rerank_server.supervisor.flow import Flow
 from rerank_server.supervisor.journal import Journal
+from rerank_server.supervisor.own_state import OwnState
 from rerank_server.supervisor.rundir import RunDir, StateDir, prepare_run_dir, write_json
 from tests.core.build import worker
 
@@ -38,20 +39,25 @@ class Place:
         self.run = RunDir(directory / "run")
         self.state = StateDir(directory)
         prepare_run_dir(self.run, directory.stat().st_uid)
-        self._config = directory / "config.yaml"
+        self.config = directory / "config.yaml"
         self.journal = Journal(self.state.events)
-        self.flow = Flow(self.run, self.state, self.journal)
+        self.flow = Flow(self.run, self.state, self.journal, self.config)
         self.fleet = LIVE
         self.now = 1000.0
         self.counts = Counts()
         self.desired = self.configured()
+
+    @property
+    def kept(self) -> Path:
+        """What is kept of the rollout."""
+        return OwnState.of(self.state, self.config).rollout
 
     def restarted(self) -> None:
         """Have another supervisor and other gateways start, much later."""
         for file in self.run.gateway.iterdir():
             file.unlink()
         self.counts = Counts()
-        self.flow = Flow(self.run, self.state, self.journal)
+        self.flow = Flow(self.run, self.state, self.journal, self.config)
         self.now += 10_000
 
     def configured(
@@ -75,8 +81,8 @@ class Place:
 
     def written(self, config: Mapping[str, object]) -> Path:
         """Write a config, and return its place."""
-        self._config.write_text(yaml.safe_dump(dict(config), sort_keys=False))
-        return self._config
+        self.config.write_text(yaml.safe_dump(dict(config), sort_keys=False))
+        return self.config
 
     def turn(self, seconds: float = 1.0) -> Desired:
         """Let time pass, take one turn of the loop, and return what it publishes."""

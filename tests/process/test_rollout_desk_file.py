@@ -60,7 +60,7 @@ def test_a_killed_server_has_lost_ten_seconds_at_most(place: Place) -> None:
 def test_a_server_that_never_had_a_rollout_keeps_none(place: Place) -> None:
     place.flow.close()
 
-    assert not place.state.rollout.exists()
+    assert not place.kept.exists()
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"rollout": 5}', "damaged"])
@@ -70,10 +70,10 @@ def test_a_broken_file_is_forgotten_and_its_section_not_tried_again(
     place.configured(SECTION)
     place.turn()
     if text == "damaged":
-        whole = place.state.rollout.read_text()
+        whole = place.kept.read_text()
         text = whole.replace('"requests":0', '"requests":1e999')
         assert text != whole
-    place.state.rollout.write_text(text)
+    place.kept.write_text(text)
 
     place.restarted()
 
@@ -86,8 +86,8 @@ def test_a_broken_file_is_forgotten_and_its_section_not_tried_again(
 def test_a_file_that_cannot_be_written_stops_nothing(
     place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
-    place.state.rollout.unlink(missing_ok=True)
-    place.state.rollout.mkdir()
+    place.kept.unlink(missing_ok=True)
+    place.kept.mkdir()
 
     assert place.order(action="start", to="v2", steps=[5]) == "applied"
 
@@ -100,7 +100,7 @@ def full_disk(place: Place) -> Iterator[Place]:
     """Have the event log on a disk that is full."""
     place.journal.close()
     place.journal = Journal(Path("/dev/full"))
-    place.flow = Flow(place.run, place.state, place.journal)
+    place.flow = Flow(place.run, place.state, place.journal, place.config)
     yield place
     place.journal.close()
     place.journal = Journal(place.state.events)

@@ -27,10 +27,11 @@ class Place:
         prepare_run_dir(self.run, directory.stat().st_uid)
         self._config = directory / "config.yaml"
         self.journal = Journal(self.state.events)
+        self.kept = directory / "traffic.json"
         self.desk = self.restarted()
 
     def restarted(self) -> TrafficDesk:
-        self.desk = TrafficDesk(self.run, self.state.traffic, self.journal)
+        self.desk = TrafficDesk(self.run, self.kept, self.journal)
         return self.desk
 
     def desired(
@@ -115,7 +116,7 @@ def test_reset_takes_it_back(place: Place) -> None:
 
     assert verdict == "applied"
     assert place.turn(desired) == desired.traffic
-    assert not place.state.traffic.exists()
+    assert not place.kept.exists()
 
 
 @pytest.mark.parametrize(
@@ -132,7 +133,7 @@ def test_a_changed_section_of_the_config_drops_it(
     after = place.desired(changed)
 
     assert place.turn(after) == after.traffic
-    assert not place.state.traffic.exists()
+    assert not place.kept.exists()
     assert {
         "event": "operator's traffic dropped",
         "shares": {"v2": 10.0},
@@ -193,19 +194,19 @@ def test_what_cannot_be_is_refused_and_changes_nothing(
 
 
 def test_a_word_that_cannot_be_kept_is_refused(place: Place) -> None:
-    place.state.traffic.mkdir()
+    place.kept.mkdir()
     desired = place.desired()
 
     error = place.ask({"shares": {"v2": 5.0}}, desired)
 
-    assert error == f"{place.state.traffic}: cannot be written: Is a directory"
+    assert error == f"{place.kept}: cannot be written: Is a directory"
     assert place.turn(desired) == Traffic()
 
 
 def test_a_word_that_cannot_be_removed_is_dropped_all_the_same(place: Place) -> None:
     place.ask({"shares": {"v2": 10.0}}, place.desired())
-    place.state.traffic.unlink()
-    place.state.traffic.mkdir()
+    place.kept.unlink()
+    place.kept.mkdir()
 
     after = place.desired({"v2": 5.0})
 
@@ -214,7 +215,7 @@ def test_a_word_that_cannot_be_removed_is_dropped_all_the_same(place: Place) -> 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"shares": {}, "config": 5}'])
 def test_a_file_that_holds_no_word_is_passed_over(place: Place, content: str) -> None:
-    place.state.traffic.write_text(content)
+    place.kept.write_text(content)
 
     place.restarted()
 
