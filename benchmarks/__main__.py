@@ -77,6 +77,7 @@ PARTS: Mapping[str, Callable[[], None]] = {
     "engines": _engines,
     "quality": _quality,
     "large": lambda: _module("large"),
+    "llm": lambda: _module("llm"),
     "cascade": lambda: _module("cascade"),
     "mirror": _mirror,
 }

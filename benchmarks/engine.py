@@ -36,6 +36,7 @@ from benchmarks.engine_child import (
     TORCH_BF16,
     TORCH_FP32,
 )
+from benchmarks.llm_child import TRANSFORMERS
 from rerank_workers.environment import prepare
 from rerank_workers.optimize.quality import Quality, compare
 
@@ -95,7 +96,7 @@ def contestant(
     command += ["--threads", str(work.threads), "--max-length", str(max_length)]
     paths = os.pathsep.join([str(ROOT), str(ROOT / "workers")])
     environment = {**os.environ, "OMP_NUM_THREADS": str(work.threads), "PYTHONPATH": paths}
-    if name != SENTENCE_TRANSFORMERS:
+    if name not in (SENTENCE_TRANSFORMERS, TRANSFORMERS):
         prepare(environment, work.threads, work.threads)  # as a worker does; the others as they are
     with tempfile.TemporaryFile("w+") as errors:
         child = subprocess.Popen(

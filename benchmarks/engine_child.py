@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks import llm_child
+
 if TYPE_CHECKING:
     from rerank_workers.engines.batch import Floats, Row
 
@@ -154,6 +156,8 @@ def main() -> None:
         run = gemm(told.name.removeprefix(GEMM).strip())
     elif told.name == SENTENCE_TRANSFORMERS:
         run = sentence_transformers(version, texts, told.threads)
+    elif told.name in llm_child.NAMES:
+        run = llm_child.run_of(told.name, version, folder, texts, told.threads)
     else:
         most = told.max_length
         run = engine(told.name, version, folder, texts, threads=told.threads, most=most)
