@@ -236,6 +236,10 @@ def test_as_pid_1_it_works_and_reaps_strangers(server: Server) -> None:
     )
     assert server.rerank().status_code == 200
 
+    supervisor.terminate()  # `unshare` itself hears no TERM, and so ends as its child does
+
+    assert server.process.wait(20) == 0
+
 
 def test_every_setting_but_a_spec_changes_without_a_restart(server: Server) -> None:
     server.configure("v1", {"v1": GOOD, "v2": {**GOOD, "fallback": "v1"}})
