@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from rerank_workers.engines.batch import Row
+from rerank_workers.engines.batch import Floats, Row
 from rerank_workers.engines.bert_weights import arrange
 from rerank_workers.engines.choice import STORE, processor
 from rerank_workers.engines.engine import Output
@@ -106,14 +106,22 @@ def test_half_precision_ranks_as_float32_does(minilm: Path) -> None:
     assert max(np.abs(a - b).max() for a, b in found) < 0.15
 
 
-@pytest.mark.weights
-@pytest.mark.parametrize("seed", [1, 2])
-def test_half_precision_scores_the_same_whatever_stands_beside(minilm: Path, seed: int) -> None:
+@pytest.fixture(scope="module")
+def alone(minilm: Path) -> tuple[TorchEngine, list[Row], Floats]:
+    """An engine in half precision, rows, and the score of each with nothing beside it."""
     half = engine(minilm, torch.bfloat16)
     rows = [row for request in requests(minilm)[:3] for row in request]
-    alone = np.array([half.logits([row])[0] for row in rows])
+    return half, rows, np.array([half.logits([row])[0] for row in rows], np.float32)
+
+
+@pytest.mark.weights
+@pytest.mark.parametrize("seed", [1, 2])
+def test_half_precision_scores_the_same_whatever_stands_beside(
+    alone: tuple[TorchEngine, list[Row], Floats], seed: int
+) -> None:
+    half, rows, expected = alone
     order = np.random.default_rng(seed).permutation(len(rows))
 
     together = half.logits([rows[index] for index in order])
 
-    assert np.abs(together - alone[order]).max() <= 0.05
+    assert np.abs(together - expected[order]).max() <= 0.05
