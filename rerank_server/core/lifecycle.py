@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import assert_never
@@ -66,6 +66,13 @@ def apply(fleet: Fleet, event: Event, now: float, policy: Policy) -> Fleet:
             return replace(fleet, devices=fleet.devices.with_placement(version, placement))
         case _:
             assert_never(event)
+
+
+def issue_all(fleet: Fleet, actions: Sequence[Action], now: float) -> Fleet:
+    """Return the fleet as it is once all actions have been handed out, in this order."""
+    for action in actions:
+        fleet = issue(fleet, action, now)
+    return fleet
 
 
 def issue(fleet: Fleet, action: Action, now: float) -> Fleet:

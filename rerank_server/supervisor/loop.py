@@ -18,7 +18,7 @@ from rerank_server.core.front import (
     FrontSpec,
     StopFront,
 )
-from rerank_server.core.lifecycle import apply, forget, issue
+from rerank_server.core.lifecycle import apply, forget, issue_all
 from rerank_server.core.placed import place, placed
 from rerank_server.core.reconcile import next_deadline, reconcile
 from rerank_server.core.served import point
@@ -164,14 +164,16 @@ class Supervisor:
             self._flow.tend(self._placed(), self._fleet, now)
         for _ in range(_MAX_ROUNDS):
             self._absorb(now)
-            self._decide(now)
+            spared = self._decide(now)
             is_told = self._publisher.publish(self._picture(), now)
-            if not (self._perform(is_told=is_told) or self._inbox):
+            may_end = is_told or self._shutdown is not None
+            self._fleet = self._fleet if may_end else spared
+            if not (self._perform(may_end=may_end) or self._inbox):
                 break
         else:
             log.error("the fleet does not settle", extra={"fleet": repr(self._fleet)})
         self._record()
-        is_told = self._publisher.publish(self._picture(), now)
+        is_told = self._publisher.publish(self._picture(), now) and may_end
         # Here, where a turn of the loop is done: this feeds the service manager's watchdog.
         self._publisher.notify(self._picture(), time.monotonic())
         if not is_told:
@@ -196,7 +198,8 @@ class Supervisor:
             else:
                 self._fleet = apply(self._fleet, event, now, self._policy())
 
-    def _decide(self, now: float) -> None:
+    def _decide(self, now: float) -> Fleet:
+        """Put what is to be done in `_due`; return the fleet as it is if nobody is ended."""
         policy = self._policy()
         if self._shutdown is None:
             self._fleet = place(self._desired.wanted, self._fleet, now, policy.gpu)
@@ -204,22 +207,23 @@ class Supervisor:
         if self._shutdown is None:
             self._fleet = point(wanted, forget(wanted, self._fleet))
         actions = reconcile(wanted, self._fleet, now, policy)
-        for action in actions:
-            self._fleet = issue(self._fleet, action, now)
+        spared = issue_all(self._fleet, [a for a in actions if not isinstance(a, _ENDS)], now)
+        self._fleet = issue_all(self._fleet, actions, now)
         self._due += actions
         self._due += self._keeper.decide(self._wanted_front(), now, self._front_policy())
+        return spared
 
-    def _perform(self, *, is_told: bool) -> bool:
+    def _perform(self, *, may_end: bool) -> bool:
         """Hand the actions to the hands, and tell whether there were any.
 
         What they do comes back as events. While a full disk keeps the gateway from being told who
-        else answers, nobody who answers is ended, but who crashed or hangs is replaced.
+        else answers, nobody is ended (it is decided anew), but who crashed or hangs is replaced.
         """
         some = False
         for _ in range(len(self._due)):
             action = self._due.popleft()
-            if isinstance(action, _ENDS) and not is_told and self._shutdown is None:
-                self._due.append(action)
+            if isinstance(action, _ENDS) and not may_end:
+                self._due += [action] if isinstance(action, StopFront) else []
                 continue
             some = True
             if isinstance(action, Action):
@@ -268,8 +272,6 @@ class Supervisor:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._site.loop.call_later(wait_s, self._step)
-
-    # --- what is wanted now -----------------------------------------------------------------
 
     def _wanted(self) -> Wanted:
         """Return what is wanted: while requests are still answered, nothing changes yet."""

@@ -99,6 +99,7 @@ def test_who_is_replaced_serves_on_until_the_gateway_can_be_told(full: Server) -
 
     full.until(lambda: ("v2.2", "RUNNING") in told(full), "its successor runs", timeout_s=20)
     assert full.rerank("/rerank/v2").json()["scores"][0] == 0.5
+    assert ("v2.1", "DRAINING") not in told(full)  # else its deadlines would run
     (full.run_dir / "routes.json").rmdir()
     full.until(lambda: not psutil.pid_exists(old), "it was ended")
 
