@@ -32,6 +32,7 @@ from rerank_server.supervisor.rundir import (
     RunDir,
     StateDir,
     check_socket_path,
+    clear_away,
     prepare_run_dir,
     prepare_state_dir,
 )
@@ -144,10 +145,10 @@ def _sweep(run_dir: RunDir) -> None:
     """Remove what an earlier server on this run dir left; the lock is ours."""
     clear(run_dir)
     for path in (run_dir.routes, run_dir.state):
-        path.unlink(missing_ok=True)
+        clear_away(path)
     for directory in (run_dir.sockets, run_dir.metrics, run_dir.gateway):
         for path in directory.iterdir():
-            path.unlink(missing_ok=True)
+            clear_away(path)
 
 
 def _raise_descriptor_limit() -> None:

@@ -12,7 +12,7 @@ from typing import Literal, cast, get_args
 
 from rerank_server.errors import NoAnswerError, NotRunningError, RunDirError
 from rerank_server.supervisor.lock import Running
-from rerank_server.supervisor.rundir import RunDir, read_json, write_json
+from rerank_server.supervisor.rundir import RunDir, clear_away, read_json, write_json
 
 Verb = Literal["reload", "plan", "reset", "move", "restart", "traffic", "rollout"]
 Verdict = Literal["applied", "planned", "refused", "superseded", "failed", "timed_out"]
@@ -155,7 +155,7 @@ def clear(run: RunDir) -> None:
     """Remove the requests and outcomes an earlier server left; call before listening for HUP."""
     for directory in (run.requests, run.outcomes):
         for path in directory.iterdir():
-            path.unlink(missing_ok=True)
+            clear_away(path)
 
 
 # --- the files ------------------------------------------------------------------------------

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import shutil
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from rerank_server.errors import RunDirError
+
+log = logging.getLogger(__name__)
 
 RUN_DIR_VARIABLES = ("RERANK_SERVER_RUN_DIR", "RUNTIME_DIRECTORY")
 STATE_DIR_VARIABLES = ("RERANK_SERVER_STATE_DIR", "STATE_DIRECTORY")
@@ -238,6 +242,15 @@ def write_json(path: Path, value: Mapping[str, object], mode: int = 0o600) -> No
     """Replace a file by one JSON object; see `write_whole`."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     write_whole(path, text.encode() + b"\n", mode)
+
+
+def clear_away(path: Path) -> None:
+    """Remove a file, or a directory that somebody put in its place, if there is one."""
+    if path.is_dir() and not path.is_symlink():
+        log.warning("a stray directory is removed", extra={"directory": str(path)})
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> Mapping[str, object] | None:

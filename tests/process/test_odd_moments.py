@@ -85,3 +85,20 @@ def test_a_pipe_in_the_place_of_the_config_is_refused_and_blocks_nobody(server: 
 
     assert (done.returncode, done.stdout) == (3, "")
     assert "is a pipe; it must be a file" in done.stderr
+
+
+def test_directories_left_in_the_run_dir_do_not_stop_the_next_start(server: Server) -> None:
+    server.configure("v1", {"v1": {}})
+    strays = [server.run_dir / name for name in ("w/a", "requests/b", "state.json", "routes.json")]
+    for stray in strays:
+        (stray / "inner").mkdir(parents=True)
+
+    server.spawn()
+    server.until(strays[2].is_file, "it has published its state")
+    server.wait_version("v1", "RUNNING")
+
+    assert not (strays[0].exists() or strays[1].exists())
+    assert strays[2].is_file()
+    assert strays[3].is_file()
+    said = (server.root / "supervisor.log").read_text()
+    assert said.count("a stray directory is removed") == len(strays)
