@@ -20,9 +20,7 @@ def is_arms_own(
     match error:
         case TooLargeError():
             request = exchange.request
-            return request is None or hold.is_taken_by(
-                table.default, request.queries or (request.query,), request.docs
-            )
+            return request is None or hold.is_taken_by(table.default, request)
         case ServerFullError():
             return False
         case WorkerLostError():

@@ -12,6 +12,22 @@ from rerank_server.errors import RerankServerError
 
 
 @dataclass(frozen=True, slots=True)
+class Key:
+    """Where a body has texts, for errors to name."""
+
+    name: str
+    is_list: bool = True
+    """Whether it holds a list of them, or one text itself."""
+
+    def of(self, index: int) -> str:
+        """Return what names one of the texts."""
+        return f"{self.name}[{index}]" if self.is_list else self.name
+
+
+QUERY = Key("query", is_list=False)
+
+
+@dataclass(frozen=True, slots=True)
 class ScoreRequest:
     """A request in no dialect: score each document for the query."""
 
@@ -29,6 +45,8 @@ class ScoreRequest:
     """For requests of pairs, one query per document; None: `query` for them all."""
     may_truncate: bool = True
     """Whether a document longer than the model takes may be cut; if not, that is an error."""
+    query_key: Key = QUERY
+    docs_key: Key = Key("docs")
 
 
 @dataclass(frozen=True, slots=True)

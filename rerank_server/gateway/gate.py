@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import chain
 from types import TracebackType
 from typing import Self
 
 from rerank_server.core.limits import Limits, VersionLimits
 from rerank_server.core.routing import RoutesTable
 from rerank_server.errors import OverloadedError, ServerFullError, TooLargeError
+from rerank_server.gateway.dialect import Key, ScoreRequest
 
 _NO_LIMITS = VersionLimits()
 
@@ -96,7 +96,7 @@ class Hold:
         if load.body_bytes > self.limits.max_in_flight_bytes:
             raise ServerFullError("the server holds as many bytes of requests as it may")
 
-    def enter(self, version: str, queries: Sequence[str], docs: Sequence[str]) -> VersionLimits:
+    def enter(self, version: str, request: ScoreRequest) -> VersionLimits:
         """Take the request in to be scored by `version`, and return that version's limits.
 
         Raises:
@@ -106,7 +106,8 @@ class Hold:
         """
         route = self._table.versions.get(version)
         own = _NO_LIMITS if route is None else route.limits
-        self._check_size(own, queries, docs)
+        self._check_size(own, request)
+        pairs = len(request.docs)
         everyone, ours = self._gate.load, self._gate.of(version)
         if ours.requests >= own.max_concurrent_requests:
             raise OverloadedError(f"version {version} works on as many requests as it may")
@@ -114,9 +115,9 @@ class Hold:
             raise OverloadedError(f"version {version} holds as many bytes of requests as it may")
         if everyone.requests >= self.limits.max_concurrent_requests:
             raise ServerFullError("the server works on as many requests as it may")
-        if everyone.pairs + len(docs) > self.limits.max_queued_pairs:
+        if everyone.pairs + pairs > self.limits.max_queued_pairs:
             raise ServerFullError("as many documents wait for their scores as may")
-        self._pairs = len(docs)
+        self._pairs = pairs
         self._load = ours
         ours.body_bytes += self._body_bytes
         for load in (everyone, ours):
@@ -124,31 +125,25 @@ class Hold:
             load.pairs += self._pairs
         return own
 
-    def is_taken_by(self, version: str, queries: Sequence[str], docs: Sequence[str]) -> bool:
+    def is_taken_by(self, version: str, request: ScoreRequest) -> bool:
         """Tell whether the request is within the sizes that `version` takes."""
         route = self._table.versions.get(version)
         try:
-            self._check_size(_NO_LIMITS if route is None else route.limits, queries, docs)
+            self._check_size(_NO_LIMITS if route is None else route.limits, request)
         except TooLargeError:
             return False
         return True
 
-    def _check_size(self, own: VersionLimits, queries: Sequence[str], docs: Sequence[str]) -> None:
+    def _check_size(self, own: VersionLimits, request: ScoreRequest) -> None:
         if self._body_bytes > own.max_body_bytes:
             raise _body_too_large(own.max_body_bytes)
-        most = min(own.max_docs, self.limits.max_docs)
-        if len(docs) > most:
-            raise TooLargeError(
-                f"the request has {len(docs)} documents; {most} are taken at a time",
-                field="docs",
-            )
+        count, most = len(request.docs), min(own.max_docs, self.limits.max_docs)
+        if count > most:
+            key = request.docs_key.name
+            raise TooLargeError(f"{key} has {count} entries; {most} are taken at a time", field=key)
         most = min(own.max_doc_chars, self.limits.max_doc_chars)
-        longest = max(map(len, chain(docs, queries)))
-        if longest > most:
-            raise TooLargeError(
-                f"a document or the query has {longest} characters; at most {most} are taken",
-                field="docs",
-            )
+        _check_length(request.queries or (request.query,), request.query_key, most)
+        _check_length(request.docs, request.docs_key, most)
 
     def __enter__(self) -> Self:
         return self
@@ -170,3 +165,13 @@ class Hold:
 
 def _body_too_large(limit: int) -> TooLargeError:
     return TooLargeError(f"the body is larger than the {limit} bytes that are taken")
+
+
+def _check_length(texts: Sequence[str], key: Key, most: int) -> None:
+    if max(map(len, texts), default=0) <= most:
+        return
+    index, text = next((i, text) for i, text in enumerate(texts) if len(text) > most)
+    field = key.of(index)
+    raise TooLargeError(
+        f"{field} has {len(text)} characters; at most {most} are taken", field=field
+    )

@@ -106,7 +106,7 @@ class Scoring:
         # A strict request for a model that is none here is refused, and no arm has failed by it.
         exchange.arm = None if is_strict and choice.reason is not None else choice.arm
         exchange.request, exchange.pairs = request, len(request.docs)
-        limits = hold.enter(choice.version, request.queries or (request.query,), request.docs)
+        limits = hold.enter(choice.version, request)
         errand = Errand(
             payload=b"",
             request_id=exchange.request_id,

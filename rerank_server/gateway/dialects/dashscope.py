@@ -8,7 +8,7 @@ import orjson
 
 from rerank_server.errors import RerankServerError
 from rerank_server.gateway import fields
-from rerank_server.gateway.dialect import Rendered, ScoreRequest, ScoreResult
+from rerank_server.gateway.dialect import Key, Rendered, ScoreRequest, ScoreResult
 from rerank_server.gateway.dialects.shared import (
     document,
     originals,
@@ -40,6 +40,8 @@ class DashScope:
             return_docs=return_docs,
             originals=originals(asked, "documents") if return_docs else None,
             raw_scores=wants_raw(parameters),
+            query_key=Key("input.query", is_list=False),
+            docs_key=Key("input.documents"),
         )
 
     def render(self, request: ScoreRequest, result: ScoreResult) -> bytes:

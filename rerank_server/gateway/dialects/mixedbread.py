@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import orjson
 
 from rerank_server.gateway import fields
-from rerank_server.gateway.dialect import ScoreRequest, ScoreResult
+from rerank_server.gateway.dialect import Key, ScoreRequest, ScoreResult
 from rerank_server.gateway.dialects.shared import ObjectErrors, shown, usage, wants_docs, wants_raw
 
 
@@ -28,6 +28,7 @@ class Mixedbread(ObjectErrors):
             top_n=fields.top(body, "top_k"),
             return_docs=wants_docs(body) or False,
             raw_scores=wants_raw(body),
+            docs_key=Key("input"),
         )
 
     def render(self, request: ScoreRequest, result: ScoreResult) -> bytes:

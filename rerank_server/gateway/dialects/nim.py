@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import orjson
 
 from rerank_server.gateway import fields
-from rerank_server.gateway.dialect import ScoreRequest, ScoreResult
+from rerank_server.gateway.dialect import QUERY, Key, ScoreRequest, ScoreResult
 from rerank_server.gateway.dialects.shared import ObjectErrors, shown, usage, wants_raw
 
 _TRUNCATE = ("END", "NONE", "START")
@@ -23,9 +23,10 @@ class Nim(ObjectErrors):
             BadRequestError: a field is missing or of the wrong type.
             TooLargeError: more than `max_docs` passages.
         """
-        query = body.get("query")
+        query, query_key = body.get("query"), QUERY
         if isinstance(query, dict):
-            query = fields.text(query.get("text"), "query.text")
+            query_key = Key("query.text", is_list=False)
+            query = fields.text(query.get("text"), query_key.name)
         else:
             query = fields.query(body, "query")
         return ScoreRequest(
@@ -35,6 +36,8 @@ class Nim(ObjectErrors):
             top_n=fields.top(body, "top_k"),
             raw_scores=wants_raw(body),
             may_truncate=fields.word(body, "truncate", _TRUNCATE) == "END",
+            query_key=query_key,
+            docs_key=Key("passages"),
         )
 
     def render(self, request: ScoreRequest, result: ScoreResult) -> bytes:

@@ -8,7 +8,7 @@ import orjson
 
 from rerank_server.errors import BadRequestError
 from rerank_server.gateway import fields
-from rerank_server.gateway.dialect import ScoreRequest, ScoreResult
+from rerank_server.gateway.dialect import Key, ScoreRequest, ScoreResult
 from rerank_server.gateway.dialects.shared import ObjectErrors, shown, usage, wants_raw
 
 LEFT = ("queries", "text_1", "data_1")
@@ -45,6 +45,8 @@ class Pairs(ObjectErrors):
             model=fields.name(body, "model"),
             raw_scores=wants_raw(body),
             queries=queries if len(queries) > 1 else None,
+            query_key=Key(left_key, not isinstance(body.get(left_key), str)),
+            docs_key=Key(right_key, not isinstance(body.get(right_key), str)),
         )
 
     def render(self, request: ScoreRequest, result: ScoreResult) -> bytes:

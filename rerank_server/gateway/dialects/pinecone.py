@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import orjson
 
 from rerank_server.gateway import fields
-from rerank_server.gateway.dialect import ScoreRequest, ScoreResult
+from rerank_server.gateway.dialect import Key, ScoreRequest, ScoreResult
 from rerank_server.gateway.dialects.shared import (
     ObjectErrors,
     document,
@@ -43,6 +43,7 @@ class Pinecone(ObjectErrors):
             originals=originals(body, "documents") if return_docs else None,
             raw_scores=wants_raw(body),
             may_truncate=fields.word(parameters, "truncate", ("END", "NONE")) == "END",
+            docs_key=Key("documents"),
         )
 
     def render(self, request: ScoreRequest, result: ScoreResult) -> bytes:

@@ -13,7 +13,7 @@ import orjson
 
 from rerank_server.errors import BadRequestError
 from rerank_server.gateway import fields
-from rerank_server.gateway.dialect import ScoreRequest, ScoreResult
+from rerank_server.gateway.dialect import Key, ScoreRequest, ScoreResult
 from rerank_server.gateway.dialects.shared import (
     ObjectErrors,
     document,
@@ -56,6 +56,7 @@ class Superset(ObjectErrors):
             raw_scores=wants_raw(body),
             # Models here keep a text's beginning; one that must keep its end may not be cut.
             may_truncate=fields.word(body, "truncation_side", ("right", "left")) == "right",
+            docs_key=Key("documents"),
         )
 
     def render(self, request: ScoreRequest, result: ScoreResult) -> bytes:

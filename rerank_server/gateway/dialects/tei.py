@@ -8,7 +8,7 @@ import orjson
 
 from rerank_server.errors import BadRequestError, ModelError, RerankServerError, TooLargeError
 from rerank_server.gateway import fields
-from rerank_server.gateway.dialect import Rendered, ScoreRequest, ScoreResult
+from rerank_server.gateway.dialect import Key, Rendered, ScoreRequest, ScoreResult
 from rerank_server.gateway.dialects.shared import shown, wants_docs, wants_raw
 
 _VALIDATION = 422
@@ -49,6 +49,7 @@ class Tei:
             return_docs=wants_docs(body) or False,
             raw_scores=wants_raw(body),
             may_truncate=_may_truncate(body),
+            docs_key=Key("texts"),
         )
 
     def render(self, request: ScoreRequest, result: ScoreResult) -> bytes:

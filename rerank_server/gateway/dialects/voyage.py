@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import orjson
 
 from rerank_server.gateway import fields
-from rerank_server.gateway.dialect import ScoreRequest, ScoreResult
+from rerank_server.gateway.dialect import Key, ScoreRequest, ScoreResult
 from rerank_server.gateway.dialects.shared import ObjectErrors, shown, usage, wants_docs, wants_raw
 
 SIGNS = ("top_k", "truncation")
@@ -32,6 +32,7 @@ class Voyage(ObjectErrors):
             return_docs=wants_docs(body) or False,
             raw_scores=wants_raw(body),
             may_truncate=fields.optional_flag(body, "truncation") is not False,
+            docs_key=Key("documents"),
         )
 
     def render(self, request: ScoreRequest, result: ScoreResult) -> bytes:
