@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from rerank_server.errors import BadRequestError, TooLargeError
 
@@ -163,6 +164,16 @@ def section(body: Mapping[str, object], key: str) -> Mapping[str, object]:
     if not isinstance(value, dict):
         raise BadRequestError(f"{key} must be an object, not {kind(value)}", field=key)
     return value
+
+
+@contextmanager
+def within(key: str) -> Iterator[None]:
+    """Have errors name what is wrong as a part of the object under that key."""
+    try:
+        yield
+    except (BadRequestError, TooLargeError) as error:
+        kind_of = type(error)
+        raise kind_of(f"{key}.{error.message}", field=f"{key}.{error.field}") from None
 
 
 def kind(value: object) -> str:

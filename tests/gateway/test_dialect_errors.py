@@ -118,12 +118,12 @@ def test_a_bad_body_with_texts_gets_the_status_of_that_server(
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ({"input": {}}, "query is missing"),
-        ({"input": {"query": "q"}}, "documents is missing"),
+        ({"input": {}}, "input.query is missing"),
+        ({"input": {"query": "q"}}, "input.documents is missing"),
         ({"input": {"query": ["q"], "documents": ["a"]}}, "not a list"),
-        ({"input": {"query": "q", "documents": ["a"] * 101}}, "101"),
+        ({"input": {"query": "q", "documents": ["a"] * 101}}, "input.documents has 101"),
         (DASHSCOPE | {"parameters": [1]}, "parameters must be an object, not a list"),
-        (DASHSCOPE | {"parameters": {"top_n": "2"}}, "not a string"),
+        (DASHSCOPE | {"parameters": {"top_n": "2"}}, "parameters.top_n must be"),
     ],
 )
 def test_a_bad_body_with_an_object_under_input_gets_dashscopes_error(

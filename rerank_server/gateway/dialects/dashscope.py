@@ -31,15 +31,21 @@ class DashScope:
             TooLargeError: more than `max_docs` documents.
         """
         asked, parameters = fields.section(body, "input"), fields.section(body, "parameters")
-        return_docs = wants_docs(parameters) or False
+        with fields.within("input"):
+            query = fields.query(asked, "query")
+            docs = fields.documents(asked, "documents", max_docs)
+        with fields.within("parameters"):
+            return_docs = wants_docs(parameters) or False
+            top_n = fields.top(parameters, "top_n")
+            raw_scores = wants_raw(parameters)
         return ScoreRequest(
-            query=fields.query(asked, "query"),
-            docs=fields.documents(asked, "documents", max_docs),
+            query=query,
+            docs=docs,
             model=fields.name(body, "model"),
-            top_n=fields.top(parameters, "top_n"),
+            top_n=top_n,
             return_docs=return_docs,
             originals=originals(asked, "documents") if return_docs else None,
-            raw_scores=wants_raw(parameters),
+            raw_scores=raw_scores,
             query_key=Key("input.query", is_list=False),
             docs_key=Key("input.documents"),
         )
