@@ -11,8 +11,7 @@ from rerank_server.core.evidence import Counts, Figures, counts_from
 
 log = logging.getLogger(__name__)
 
-_STALE_S = 600.0
-"""After so long without a word, the file is one of a process that has ended."""
+PRUNE_EVERY_S = 60.0
 
 
 class EvidenceFiles:
@@ -22,6 +21,7 @@ class EvidenceFiles:
         self._directory = directory
         self._seen: dict[str, Counts] = {}
         self._times: dict[str, float] = {}
+        self._ended: set[Path] = set()
 
     def news(self, arm: str) -> tuple[Figures, bool]:
         """Return what is new of an arm since the last call, and whether anybody told anything.
@@ -30,7 +30,6 @@ class EvidenceFiles:
         tells nothing.
         """
         figures, is_fresh = Figures(), False
-        newest = max(self._times.values(), default=0.0)
         for path in sorted(self._directory.glob("evidence-*.json")):
             found = _read(path)
             if found is None:
@@ -40,19 +39,36 @@ class EvidenceFiles:
                 is_fresh = True
                 figures = figures.plus(counts.minus(self._known(path.name)).figures(arm))
                 self._seen[path.name], self._times[path.name] = counts, time
-            elif newest - time > _STALE_S:
-                _remove(path)
         return figures, is_fresh
+
+    def prune(self) -> None:
+        """Forget the processes that had ended at the last call: their last word was read since.
+
+        One that lives is never forgotten: what it counted long ago would be news again.
+        """
+        known = {self._directory / name for name in self._times}
+        ended = {p for p in known.union(self._directory.glob("evidence-*")) if not _lives(p)}
+        for path in ended & self._ended:
+            if _remove(path):  # one that stays must not be news again
+                self._seen.pop(path.name, None)
+                self._times.pop(path.name, None)
+        self._ended = ended - self._ended
 
     def _known(self, name: str) -> Counts:
         return self._seen.get(name, Counts())
 
 
-def _remove(path: Path) -> None:
+def _lives(path: Path) -> bool:
+    return Path("/proc", path.stem.removeprefix("evidence-")).exists()
+
+
+def _remove(path: Path) -> bool:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:  # it tells nothing new, and does no harm
         log.warning("cannot be removed", extra={"path": str(path), "problem": str(error)})
+        return False
+    return True
 
 
 def _read(path: Path) -> tuple[Counts, float] | None:

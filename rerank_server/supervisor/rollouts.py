@@ -28,7 +28,7 @@ from rerank_server.core.traffic import Arm, Mirror, Source
 from rerank_server.core.types import Fleet
 from rerank_server.errors import UsageError
 from rerank_server.supervisor.desired import Desired
-from rerank_server.supervisor.evidence import EvidenceFiles
+from rerank_server.supervisor.evidence import PRUNE_EVERY_S, EvidenceFiles
 from rerank_server.supervisor.journal import Journal
 from rerank_server.supervisor.rollout_course import asked_course, course_of, digest_of
 from rerank_server.supervisor.rollout_file import LOST, RolloutFile
@@ -55,7 +55,7 @@ class Rollouts:
         self._kept = self._file.read()
         if self._kept.rollout is not None:
             self._kept = replace(self._kept, rollout=restored(self._kept.rollout))
-        self._looked_at = self._kept_at = float("-inf")
+        self._looked_at = self._kept_at = self._pruned_at = float("-inf")
 
     @property
     def rollout(self) -> Rollout | None:
@@ -65,6 +65,9 @@ class Rollouts:
     def tend(self, desired: Desired, fleet: Fleet, now: float) -> None:
         """Take in the config and the evidence, and decide. `now` is monotonic."""
         self._heed(desired)
+        if now - self._pruned_at >= PRUNE_EVERY_S:
+            self._pruned_at = now
+            self._evidence.prune()
         rollout = self.rollout
         if rollout is None or now - self._looked_at < _LOOK_EVERY_S:
             return

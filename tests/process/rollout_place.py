@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,11 @@ class Place:
         return published
 
     def count(
-        self, v2: Tally, v1: Tally | None = None, mirrored: Compared | None = None, pid: int = 7
+        self,
+        v2: Tally,
+        v1: Tally | None = None,
+        mirrored: Compared | None = None,
+        pid: int = os.getpid(),
     ) -> None:
         """Have a gateway process count more, and tell it."""
         arms = {"v1": v1 or Tally(), "v2": v2}

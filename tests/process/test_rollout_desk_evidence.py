@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from dataclasses import replace
 
 from rerank_server.core.evidence import Compared
@@ -76,17 +78,31 @@ def test_without_news_it_aborts(place: Place) -> None:
     assert place.current()["reason"] == "no figures came from the gateway for 11 s"
 
 
+def ended() -> int:
+    """Return the id of a process that has ended."""
+    with subprocess.Popen(["true"]) as process:
+        return process.pid
+
+
+def test_without_a_rollout_files_of_ended_processes_are_removed_too(place: Place) -> None:
+    for pid in (ended(), os.getpid()):
+        place.count(FINE, MANY, pid=pid)
+    (place.run.gateway / f"evidence-{ended()}.tmp").write_text("{")
+    for _ in range(3):
+        place.turn(70)
+
+    assert [file.name for file in place.run.gateway.iterdir()] == [f"evidence-{os.getpid()}.json"]
+
+
 def test_files_of_processes_long_gone_are_removed(place: Place) -> None:
     place.configured(SECTION)
     place.turn()
-    place.count(FINE, MANY, pid=7)
-    place.turn()
-    place.now += 700
-    for _ in range(2):
-        place.count(FINE, MANY, pid=8)
-        place.turn()
+    place.count(FINE, MANY, pid=ended())
+    for _ in range(3):
+        place.count(FINE, MANY)
+        place.turn(70)
 
-    assert [file.name for file in place.run.gateway.iterdir()] == ["evidence-8.json"]
+    assert [file.name for file in place.run.gateway.iterdir()] == [f"evidence-{os.getpid()}.json"]
 
 
 def test_an_arm_that_fails_is_named_with_its_reason(place: Place) -> None:
