@@ -24,6 +24,14 @@ def no_process(wanted: Wanted, name: str | None) -> str | None:
     return f"{name} is a cascade and has no process of its own; name one of its stages: {stages}"
 
 
+def disabled(wanted: Wanted, name: str | None) -> str | None:
+    """Return why there is nothing to try again: `name` is disabled; None if it is not."""
+    version = wanted.versions.get(name or "")
+    if version is None or version.enabled:
+        return None
+    return f"{name} is disabled; set versions.{name}.enabled to true, then reload"
+
+
 def refusal(scene: Scene, name: str, hand: str | None) -> str | None:
     """Return why a version cannot be moved there, in one sentence; None when it can."""
     devices = scene.devices

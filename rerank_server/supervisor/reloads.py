@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rerank_server.core.by_hand import is_hand, no_process, refusal
+from rerank_server.core.by_hand import disabled, is_hand, no_process, refusal
 from rerank_server.core.devices import WasMoved
 from rerank_server.core.memory import Scene
 from rerank_server.core.plan import Plan, carried_out, plan, verdict
@@ -131,6 +131,10 @@ class Reloads:
             return False
         for waiter in self._waiters:
             done = carried_out(waiter.plan, fleet)
+            why = disabled(wanted, waiter.request.version)
+            if waiter.request.verb == "reset" and why is not None:
+                self._refuse(waiter.request, waiter.generation, why)
+                continue
             outcome = Outcome(
                 id=waiter.request.id,
                 verdict=found.word,

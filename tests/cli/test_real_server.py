@@ -163,6 +163,12 @@ def test_reset_starts_a_repaired_version_that_had_failed(server: Server) -> None
     assert verb(server, "reset", "v9") == Done(
         1, [], ["error: refused: no version 'v9' here; there are: v1, v2"]
     )
+    server.configure("v1", {"v1": {}, "v2": {"enabled": False}})
+    assert verb(server, "reset", "v2") == Done(
+        1,
+        [],
+        ["error: refused: v2 is disabled; set versions.v2.enabled to true, then reload"],
+    )
 
 
 # --- probe ----------------------------------------------------------------------------------
