@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from rerank_server.cli import places
-from rerank_server.errors import ConfigError, UsageError
+from rerank_server.errors import ConfigError, NoAnswerError, UsageError
 from rerank_server.supervisor import requests
-from rerank_server.supervisor.requests import Outcome, Verb
+from rerank_server.supervisor.lock import Running
+from rerank_server.supervisor.requests import Outcome, Request, Verb
 from rerank_server.supervisor.rundir import RunDir
 
 DEFAULT_WAIT_S = 600.0
@@ -74,7 +75,7 @@ def ask(run: RunDir, verb: Verb, timeout_s: float, version: str | None = None) -
     running = places.running_server(run)
     request = requests.send(run, running, verb, version=version)
     try:
-        outcome = requests.wait_outcome(run, running, request, timeout_s)
+        outcome = wait_outcome(run, running, request, timeout_s)
     except KeyboardInterrupt:
         if verb != "plan":
             print(f"the server goes on with the {verb}", file=sys.stderr)
@@ -84,6 +85,22 @@ def ask(run: RunDir, verb: Verb, timeout_s: float, version: str | None = None) -
     show(outcome)
     would_work = outcome.verdict == "planned" and not outcome.reasons
     return 0 if outcome.verdict == "applied" or would_work else 1
+
+
+def wait_outcome(run: RunDir, running: Running, request: Request, timeout_s: float) -> Outcome:
+    """Wait for the outcome of a request; see `requests.wait_outcome`.
+
+    Raises:
+        NotRunningError: the server ended first.
+        NoAnswerError: none came in time; the message names the command that shows this server.
+    """
+    try:
+        return requests.wait_outcome(run, running, request, timeout_s)
+    except NoAnswerError as error:
+        raise NoAnswerError(
+            f"the server did not answer in time; it goes on; "
+            f"see: rerank-server status{places.options_of(run)}"
+        ) from error
 
 
 def lines(outcome: Outcome) -> list[str]:

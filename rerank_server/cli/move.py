@@ -36,7 +36,7 @@ def move(
     run = places.run_dir(run_dir)
     running = places.running_server(run)
     request = requests.send(run, running, "move", version=version, device=place.value)
-    outcome = requests.wait_outcome(run, running, request, timeout)
+    outcome = changes.wait_outcome(run, running, request, timeout)
     if outcome.verdict != "applied":
         changes.show(outcome)
         return 1

@@ -135,7 +135,7 @@ def _order(
     running = places.running_server(run)
     said = {"action": action, **(more or {})}
     request = requests.send(run, running, "rollout", said=said)
-    outcome = requests.wait_outcome(run, running, request, timeout_s)
+    outcome = changes.wait_outcome(run, running, request, timeout_s)
     if outcome.verdict != "applied":
         changes.show(outcome)
         return 1

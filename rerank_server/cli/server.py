@@ -119,6 +119,7 @@ def restart_server(
         raise RerankServerError(
             f"the server (PID: {running.pid}) runs in the foreground of something else; "
             "restart it there, or one version with: rerank-server restart VERSION"
+            f"{places.options_of(run)}"
         )
     from rerank_server.supervisor.desired import read_config
 

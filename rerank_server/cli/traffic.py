@@ -53,7 +53,7 @@ def traffic(
     if wanted or reset:
         said = {"shares": None if reset else _shares(wanted or ())}
         request = requests.send(run, running, "traffic", said=said)
-        outcome = requests.wait_outcome(run, running, request, timeout)
+        outcome = changes.wait_outcome(run, running, request, timeout)
         if outcome.verdict != "applied":
             changes.show(outcome)
             return 1

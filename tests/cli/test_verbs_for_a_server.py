@@ -125,7 +125,12 @@ def test_a_reload_not_answered_in_time_is_1_and_says_the_server_goes_on(fake: Fa
     done = fake.command("reload", "--timeout", "0.2")
 
     assert done == Done(
-        1, [], ["error: The server did not answer in time; it goes on. See: rerank-server status."]
+        1,
+        [],
+        [
+            "error: the server did not answer in time; it goes on; "
+            f"see: rerank-server status --run-dir {fake.options.run.path}"
+        ],
     )
 
 
@@ -158,5 +163,6 @@ def test_a_server_not_put_in_the_background_by_us_is_not_restarted_as_a_whole(
     assert done.code == 1
     assert done.err == [
         f"error: the server (PID: {other.pid}) runs in the foreground of something else; "
-        "restart it there, or one version with: rerank-server restart VERSION"
+        "restart it there, or one version with: rerank-server restart VERSION "
+        f"--run-dir {fake.options.run.path}"
     ]
